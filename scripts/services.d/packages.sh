@@ -1,0 +1,58 @@
+# Debian packages: what each process needs, and how it gets here.
+
+packages_of() {
+  case $1 in
+    epmd | rabbitmq) echo rabbitmq-server ;;
+    memcached) echo memcached ;;
+    keystone*) echo keystone uwsgi-core uwsgi-plugin-python3 ;;
+    swift-*) echo swift swift-proxy swift-account swift-container swift-object ;;
+    # What the real peers under test/support/python import, or call.
+    peers) echo cinder-backup python3-cinder python3-oslo.messaging python3-zstd bzip2 ;;
+  esac
+}
+
+missing_packages() {
+  local name package
+  for package in $(for name in "$@"; do packages_of "$name"; done | tr ' ' '\n' | sort -u); do
+    [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null)" = 'ii ' ] || echo "$package"
+  done
+}
+
+# require_packages PROCESS...: with all of them, what the tests' Python peers need comes along.
+require_packages() {
+  local missing names="$*"
+  [[ $names != *swift-proxy* ]] || names="$names peers"
+  missing=$(missing_packages $names)
+  [ -n "$missing" ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    die "these Debian packages are missing, and only root can install them (apt-get install" \
+      "--no-install-recommends): $(echo $missing)"
+  fi
+  (install_packages "$names")
+}
+
+apt() {
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=900 -o Acquire::Retries=5 \
+    -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@" </dev/null >>"$home/apt.log" 2>&1
+}
+
+# One at a time on the machine. No package may start its service by itself: the policy that says so
+# is there only while we install.
+install_packages() {
+  local missing policy=/usr/sbin/policy-rc.d
+  mkdir -p "$home"
+  exec 8>>"/run/lock/cinder-backup-agent-apt"
+  flock -w 1800 8
+  missing=$(missing_packages $1)
+  [ -n "$missing" ] || return 0
+  say "installing Debian packages:" $missing
+  if [ ! -e $policy ]; then
+    trap "rm -f $policy" EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+  fi
+  # Lists that are missing or too old to fetch by are renewed once.
+  apt install --no-install-recommends $missing ||
+    { apt update && apt install --no-install-recommends $missing; } ||
+    { tail -n 15 "$home/apt.log" >&2; die "apt-get failed; all of it is in $home/apt.log"; }
+}
