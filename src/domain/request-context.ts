@@ -1,4 +1,4 @@
-import type { JsonObject } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
 
 export type CatalogEntry = {
   readonly type: string
@@ -19,4 +19,49 @@ export type RequestContext = {
   readonly serviceCatalog: readonly CatalogEntry[]
   /** Every `_context_*` value as received, without prefix, token and catalogue: to pass it on. */
   readonly values: JsonObject
+}
+
+/**
+ * The context as notifications carry it: no token, no catalogue, no address, and a time of its own.
+ * Keys that a Python reader expects are there even where the sender left them out.
+ * Source: oslo_messaging/notify/notifier.py, 14.0.2 and later (redacted contexts).
+ */
+export function redactContext(context: RequestContext, timestamp: string): JsonObject {
+  const { userId, projectId } = context
+  return {
+    user: userId,
+    user_id: userId,
+    project: projectId,
+    project_id: projectId,
+    system_scope: null,
+    domain: null,
+    domain_id: null,
+    user_domain: null,
+    project_domain: null,
+    is_admin_project: true,
+    read_only: false,
+    show_deleted: false,
+    global_request_id: context.globalRequestId,
+    resource_uuid: null,
+    roles: [],
+    user_identity: `${userId ?? '-'} ${projectId ?? '-'} - - -`,
+    project_name: null,
+    quota_class: null,
+    message_resource_id: null,
+    message_resource_type: null,
+    message_action: null,
+    ...context.values,
+    is_admin: context.isAdmin,
+    request_id: context.requestId,
+    read_deleted: readDeleted(context.values['read_deleted']),
+    auth_token: null,
+    service_catalog: [],
+    remote_address: null,
+    timestamp,
+  }
+}
+
+/** Null there makes a Python reader fail. Source: cinder/context.py. */
+function readDeleted(value: Json | undefined): string {
+  return value === 'yes' || value === 'only' ? value : 'no'
 }

@@ -56,10 +56,17 @@ export interface Journal {
   /** Counts a start, with the `.start` event where it is the first. */
   begin(jobId: string, event: Notification | null): Job
 
-  /** Notes what is now so: the record, or how far the job got. */
+  /**
+   * Notes what is now so: the record, how far the job got, or that its start was cut short by a stop
+   * in order, and so does not count as a crash.
+   */
   update(
     jobId: string,
-    change: { readonly record?: BackupRecord; readonly highWaterBytes?: number },
+    change: {
+      readonly record?: BackupRecord
+      readonly highWaterBytes?: number
+      readonly stoppedInOrder?: true
+    },
   ): void
 
   /**
@@ -72,6 +79,9 @@ export interface Journal {
     record: BackupRecord,
     events: readonly Notification[],
   ): void
+
+  /** Who waits for the end of a job. */
+  callers(jobId: string): readonly ReplyAddress[]
 
   /** The record of a backup as its last job left it; null where this agent never had it. */
   record(backupId: string): BackupRecord | null

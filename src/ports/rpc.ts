@@ -1,6 +1,6 @@
 import type { AgentError } from '../domain/errors.ts'
-import type { RequestContext } from '../domain/request-context.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
+import type { RequestContext } from '../domain/request-context.ts'
 
 /** Where an answer goes. `oslo`: a Python caller's reply queue. `amqp`: any client's `reply_to`. */
 export type ReplyAddress =

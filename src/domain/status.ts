@@ -1,0 +1,69 @@
+import type { BackupStatus } from './backup-record.ts'
+import { AgentError } from './errors.ts'
+import type { JobOutcome, Operation } from './job.ts'
+
+type Path = {
+  /** The statuses a request may find; null: the record says none (decision D3). */
+  readonly from: readonly (BackupStatus | null)[]
+  readonly during: BackupStatus
+  readonly done: BackupStatus
+  readonly failed: BackupStatus
+  readonly cancelled: BackupStatus
+}
+
+const every: readonly (BackupStatus | null)[] = [
+  null,
+  'error',
+  'error_deleting',
+  'creating',
+  'available',
+  'deleting',
+  'deleted',
+  'restoring',
+]
+
+// The life of a backup record under each operation. Source: cinder/backup/manager.py, and decisions
+// D3 and D29 for records that travel with the request.
+const paths = {
+  create: {
+    from: [null, 'creating'],
+    during: 'creating',
+    done: 'available',
+    failed: 'error',
+    cancelled: 'deleting', // Only a delete cancels a create, and it follows at once.
+  },
+  restore: {
+    from: ['restoring', 'available'],
+    during: 'restoring',
+    done: 'available',
+    failed: 'available', // The backup is still good; the volume is not.
+    cancelled: 'available',
+  },
+  delete: {
+    from: every,
+    during: 'deleting',
+    done: 'deleted',
+    failed: 'error',
+    cancelled: 'error',
+  },
+} as const satisfies Record<Operation, Path>
+
+/** Throws BACKUP_INVALID_STATE where a record in `status` cannot be asked for `operation`. */
+export function checkStatus(operation: Operation, backupId: string, status: BackupStatus | null) {
+  const { from }: Path = paths[operation]
+  if (from.includes(status)) return
+  const expected = from.map((one) => one ?? 'none').join(' or ')
+  throw new AgentError(
+    'BACKUP_INVALID_STATE',
+    `${operation} backup ${backupId} aborted: expected backup status ${expected} but got ${status ?? 'none'}`,
+    { backupId, status },
+  )
+}
+
+export function statusDuring(operation: Operation): BackupStatus {
+  return paths[operation].during
+}
+
+export function statusAfter(operation: Operation, outcome: JobOutcome['kind']): BackupStatus {
+  return paths[operation][outcome]
+}

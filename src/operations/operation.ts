@@ -1,0 +1,33 @@
+import type { BackupRecord } from '../domain/backup-record.ts'
+import type { Job, Operation } from '../domain/job.ts'
+import type { JsonObject } from '../domain/json.ts'
+import type { Log } from '../ports/log.ts'
+
+/** One run of a job as its operation sees it. */
+export type Run = {
+  readonly job: Job
+  readonly log: Log
+
+  /** The record as it now is. */
+  record(): BackupRecord
+
+  /** Changes the record; resolves when the change is in the journal. */
+  change(fields: Partial<BackupRecord>, signal: AbortSignal): Promise<void>
+
+  /** Tells how far the run got. Cheap: what is too often is not sent. */
+  progress(bytesDone: number, bytesTotal: number): void
+}
+
+/** `record` holds what changes at a good end; `extra` goes into the `.end` event. */
+export type Result = {
+  readonly record: Partial<BackupRecord>
+  readonly extra?: JsonObject
+}
+
+/**
+ * Does the work of a job, from its beginning, however often it was begun before. Rejects with the
+ * signal's reason when it is aborted, else with AgentError; by then nothing it started still runs.
+ */
+export type RunOperation = (run: Run, signal: AbortSignal) => Promise<Result>
+
+export type Operations = Readonly<Record<Operation, RunOperation>>

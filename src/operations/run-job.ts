@@ -1,0 +1,229 @@
+import type { BackupRecord } from '../domain/backup-record.ts'
+import { AgentError, failReason, hasCode, toAgentError } from '../domain/errors.ts'
+import type { Job, JobOutcome } from '../domain/job.ts'
+import type { Json, JsonObject } from '../domain/json.ts'
+import { statusAfter, statusDuring } from '../domain/status.ts'
+import { delay, monotonicMs } from '../lib/clock.ts'
+import type { Journal, Outbox } from '../ports/journal.ts'
+import type { Log } from '../ports/log.ts'
+import type { Notification, Publisher } from '../ports/rpc.ts'
+import { errorEvent, jobEvent } from './job-events.ts'
+import type { Operations, Run } from './operation.ts'
+import { progressReport } from './report-progress.ts'
+
+export type RunDeps = {
+  readonly journal: Journal
+  readonly outbox: Pick<Outbox, 'events'>
+  readonly publisher: Publisher
+  readonly operations: Operations
+  readonly host: string
+  readonly log: Log
+}
+
+/** `stop`: the agent ends, the job goes on another time. `cancel`: nobody wants the job any more. */
+export type RunSignals = { readonly stop: AbortSignal; readonly cancel: AbortSignal }
+
+/** A job that this many starts in a row began, and none moved, is given up (decision D1). */
+const startsMax = 3
+
+/** How long a journal that cannot be written is left alone between two tries. */
+const journalRetryMs = 1000
+
+type End = {
+  readonly outcome: JobOutcome
+  readonly record: BackupRecord
+  readonly events: readonly Notification[]
+}
+
+/**
+ * Runs a job of the journal to its one outcome: record, final events and answers in one transaction.
+ * Resolves to false where the agent's stop came first; then the job is in the journal as it was.
+ */
+export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): Promise<boolean> {
+  const { journal } = deps
+  const log = deps.log.child(idsOf(waiting))
+  try {
+    const job = await beginJob(waiting, signals, deps, log)
+    const end = await workOn(job, signals, deps, log)
+    await whenWritable(() => journal.end(job.id, end.outcome, end.record, end.events), {
+      log,
+      signal: signals.stop,
+    })
+    return true
+  } catch (error) {
+    if (!signals.stop.aborted) throw error
+    noteStop(waiting.id, journal)
+    log.info('left for the next start')
+    return false
+  }
+}
+
+/** A stop in order is no crash: the start does not count. Where it cannot be noted, it does. */
+function noteStop(jobId: string, journal: Journal): void {
+  try {
+    journal.update(jobId, { stoppedInOrder: true })
+  } catch {
+    return
+  }
+}
+
+async function beginJob(
+  waiting: Job,
+  { stop }: RunSignals,
+  { journal, host }: RunDeps,
+  log: Log,
+): Promise<Job> {
+  const { operation } = waiting.request
+  const record = { ...waiting.record, host, status: statusDuring(operation), fail_reason: null }
+  const job = await whenWritable(
+    () => {
+      journal.update(waiting.id, { record })
+      const isFirst = !waiting.started
+      const event = isFirst
+        ? jobEvent(waiting, 'start', record, journal.nextSequence(waiting.id))
+        : null
+      return journal.begin(waiting.id, event)
+    },
+    { log, signal: stop },
+  )
+  log.info(`${operation} started`, { run: job.run, starts: job.starts })
+  return job
+}
+
+/** Runs the operation and says how the job ends. Rejects only where `stop` came first. */
+async function workOn(job: Job, signals: RunSignals, deps: RunDeps, log: Log): Promise<End> {
+  const { journal, operations } = deps
+  const { operation } = job.request
+  const { stop, cancel } = signals
+  const signal = AbortSignal.any([stop, cancel])
+  const startedMs = monotonicMs()
+  let record = job.record
+
+  try {
+    await using report = progressReport(job, deps)
+    const run: Run = {
+      job,
+      log,
+      record: () => record,
+      async change(fields, changeSignal) {
+        const changed = { ...record, ...fields }
+        await whenWritable(() => journal.update(job.id, { record: changed }), {
+          log,
+          signal: changeSignal,
+        })
+        record = changed
+      },
+      progress: (bytesDone, bytesTotal) => report.tell(record, bytesDone, bytesTotal),
+    }
+    refuseRepeatedCrash(job)
+    signal.throwIfAborted()
+    const { record: fields, extra } = await operations[operation](run, signal)
+    record = { ...record, ...fields, status: statusAfter(operation, 'done') }
+    log.info(`${operation} ended`, { seconds: Math.round((monotonicMs() - startedMs) / 1000) })
+    return doneEnd(job, record, extra, journal)
+  } catch (thrown) {
+    if (cancel.aborted) return cancelledEnd(job, record, thrown, cancel.reason, journal, log)
+    stop.throwIfAborted()
+    return failedEnd(job, record, toAgentError(thrown), journal, log)
+  }
+}
+
+function refuseRepeatedCrash({ starts, request }: Job): void {
+  if (starts <= startsMax) return
+  throw new AgentError(
+    'CRASHED_REPEATEDLY',
+    `${request.operation} was begun ${startsMax} times and the agent ended each time before it got further: see the log before each start`,
+    { starts },
+  )
+}
+
+function doneEnd(
+  job: Job,
+  record: BackupRecord,
+  extra: JsonObject | undefined,
+  journal: Journal,
+): End {
+  const event = jobEvent(job, 'end', record, journal.nextSequence(job.id), extra)
+  return { outcome: { kind: 'done' }, record, events: [event] }
+}
+
+/** Decision D29: a cancelled create ends as in Cinder, a cancelled restore says what it left. */
+function cancelledEnd(
+  job: Job,
+  before: BackupRecord,
+  thrown: unknown,
+  reason: unknown,
+  journal: Journal,
+  log: Log,
+): End {
+  const { operation } = job.request
+  const record = { ...before, status: statusAfter(operation, 'cancelled') }
+  const sequence = journal.nextSequence(job.id)
+  const event =
+    operation === 'restore'
+      ? errorEvent(job, record, sequence, toAgentError(reason), restoreRemains(thrown))
+      : jobEvent(job, 'end', record, sequence)
+  log.info(`${operation} cancelled`)
+  return { outcome: { kind: 'cancelled' }, record, events: [event] }
+}
+
+function failedEnd(
+  job: Job,
+  before: BackupRecord,
+  error: AgentError,
+  journal: Journal,
+  log: Log,
+): End {
+  const { operation } = job.request
+  const isRestore = operation === 'restore'
+  const record = {
+    ...before,
+    status: statusAfter(operation, 'failed'),
+    // A failed restore says nothing against the backup. Source: cinder/backup/manager.py.
+    fail_reason: isRestore ? before.fail_reason : failReason(error),
+  }
+  const extra = isRestore ? restoreRemains(error) : {}
+  const event = errorEvent(job, record, journal.nextSequence(job.id), error, extra)
+  const tell = error.kind === 'rejected' ? log.warn : log.error
+  tell(`${operation} failed`, { error })
+  const { code, message } = error
+  return { outcome: { kind: 'failed', code, message }, record, events: [event] }
+}
+
+/** What a restore that did not end well has done to its target, as far as it is known. */
+function restoreRemains(thrown: unknown): JsonObject {
+  const context = thrown instanceof AgentError ? thrown.context : {}
+  const extents = context['restoredExtents']
+  if (extents === undefined) return { target_usable: null }
+  return { restored_extents: extents as Json, target_usable: false }
+}
+
+/** Runs `write` until the journal takes it. Rejects with the signal's reason. */
+async function whenWritable<T>(
+  write: () => T,
+  { log, signal }: { log: Log; signal: AbortSignal },
+): Promise<T> {
+  let wasTold = false
+  while (true) {
+    try {
+      return write()
+    } catch (error) {
+      if (!hasCode(error, 'JOURNAL_UNAVAILABLE')) throw error
+      if (!wasTold) log.error('waiting for the journal', { error })
+      wasTold = true
+    }
+    await delay(journalRetryMs, signal)
+  }
+}
+
+function idsOf({ request, context }: Job) {
+  const { record } = request.backup
+  return {
+    request_id: context.requestId,
+    global_request_id: context.globalRequestId,
+    user_id: context.userId,
+    project_id: record.project_id ?? context.projectId,
+    backup_id: record.id,
+    volume_id: request.targetVolumeId ?? record.volume_id,
+  }
+}
