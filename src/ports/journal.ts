@@ -3,11 +3,16 @@ import type { Job, JobOutcome, JobRequest } from '../domain/job.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { Notification, ReplyAddress } from './rpc.ts'
 
-/** How a repeated message is known: oslo's `_unique_id`, or the body's digest where there is none. */
-export type DeliveryId = string
+/** How a repeated message is known (decision D1). */
+export type DeliveryId = {
+  /** oslo's `_unique_id`, or the body's digest where there is none. */
+  readonly key: string
+  /** Whether a key seen before makes it a repetition: for a digest only where it was redelivered. */
+  readonly identifies: boolean
+}
 
 export type Delivery = {
-  readonly id: DeliveryId | null
+  readonly id: DeliveryId
   readonly request: JobRequest
   readonly context: RequestContext
   readonly replyTo: ReplyAddress | null
@@ -48,7 +53,7 @@ export interface Journal {
    * Notes that a request was refused, so that its repetition is known, with the event that says so.
    * Returns false where this very delivery was refused before: nothing is written then.
    */
-  refuse(id: DeliveryId | null, event: Notification | null): boolean
+  refuse(id: DeliveryId, event: Notification | null): boolean
 
   /** The jobs that have not ended, in the order of their acceptance. */
   unfinished(): readonly Job[]

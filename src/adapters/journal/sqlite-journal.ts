@@ -8,7 +8,7 @@ import { AgentError } from '../../domain/errors.ts'
 import { type Job, type JobOutcome, type JobRequest, jobKey } from '../../domain/job.ts'
 import type { RequestContext } from '../../domain/request-context.ts'
 import { wallClockMs } from '../../lib/clock.ts'
-import type { Acceptance, Delivery, Journal, Outbox } from '../../ports/journal.ts'
+import type { Acceptance, Delivery, DeliveryId, Journal, Outbox } from '../../ports/journal.ts'
 import type { Notification, ReplyAddress } from '../../ports/rpc.ts'
 import { lockStateDir, openDatabase } from './journal-schema.ts'
 import { readHostKey, type TokenSeal, tokenSeal } from './token-seal.ts'
@@ -113,7 +113,7 @@ function journalMethods(
     refuse: (id, event) =>
       written(
         transaction(() => {
-          if (id !== null && !tables.noteDelivery(id)) return false
+          if (tables.isRepeated(id)) return false
           if (event !== null) tables.addEvent(event)
           return true
         }),
@@ -167,7 +167,7 @@ function journalMethods(
 
 /** Decision D1: what a delivery means, given what was seen and done before. */
 function accept(tables: Tables, { id, request, context, replyTo }: Delivery): Acceptance {
-  if (id !== null && !tables.noteDelivery(id)) return { kind: 'repeated' }
+  if (tables.isRepeated(id)) return { kind: 'repeated' }
   const last = tables.lastJob(jobKey(request))
   if (last !== null && last.outcome === null) {
     if (replyTo !== null) tables.addCaller(last.job.id, replyTo)
@@ -228,8 +228,9 @@ function journalTables(database: DatabaseSync, seal: TokenSeal) {
     ...jobs,
     ...messages,
     record,
-    /** False where this delivery was noted before. */
-    noteDelivery: (id: string) => addDelivery.run(id, wallClockMs()) === 1,
+    /** Notes a delivery; true where it is a repetition. */
+    isRepeated: ({ key, identifies }: DeliveryId) =>
+      addDelivery.run(key, wallClockMs()) === 0 && identifies,
     saveRecord(value: BackupRecord) {
       saveRecord.run(value.id, JSON.stringify(value), wallClockMs())
     },
