@@ -33,19 +33,21 @@ start_epmd() {
 
 start_rabbitmq() {
   mkdir -p "$home/rabbitmq"
-  echo '[rabbitmq_management].' >"$etc/rabbitmq-plugins"
+  local plugins=${CBA_RABBIT_PLUGINS-rabbitmq_management}
+  echo "[$plugins]." >"$etc/rabbitmq-plugins"
   echo '[].' >"$etc/rabbitmq-advanced.config"
   cat >"$etc/rabbitmq.conf" <<END
 listeners.tcp.1 = 127.0.0.1:$port_amqp
-management.tcp.ip = 127.0.0.1
-management.tcp.port = $port_management
-management.rates_mode = none
-collect_statistics_interval = 1000
 loopback_users = none
 default_user = $rabbit_user
 default_pass = $rabbit_password
 disk_free_limit.absolute = 50MB
 log.file.level = info
+END
+  [ -z "$plugins" ] || cat >>"$etc/rabbitmq.conf" <<END
+management.tcp.ip = 127.0.0.1
+management.tcp.port = $port_management
+management.rates_mode = none
 END
   wait_for 20 epmd port_open "$port_epmd" || return
   (rabbit_environment; spawn rabbitmq /usr/lib/rabbitmq/bin/rabbitmq-server)

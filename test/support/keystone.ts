@@ -1,0 +1,152 @@
+import type { JsonObject } from '#src/domain/json.ts'
+import type { CatalogEntry } from '#src/domain/request-context.ts'
+import { type KeystoneUserName, services } from './services.ts'
+
+/** What a user has in hand after a log-in, and what Cinder's API would forward of it. */
+export type UserToken = {
+  readonly token: string
+  readonly userId: string
+  readonly projectId: string
+  readonly projectName: string
+  readonly roles: readonly string[]
+  /** ISO 8601, UTC. */
+  readonly expiresAt: string
+  /** In the shape of Keystone v2, with the services that Cinder's API lets through. */
+  readonly catalog: readonly CatalogEntry[]
+  /** Storage URL of the project's account. */
+  readonly swiftUrl: string
+}
+
+type KeystoneToken = {
+  readonly user: { readonly id: string }
+  readonly project: { readonly id: string; readonly name: string }
+  readonly roles: readonly { readonly name: string }[]
+  readonly expires_at: string
+  readonly catalog: readonly {
+    readonly type: string
+    readonly name: string
+    readonly endpoints: readonly {
+      readonly interface: 'public' | 'internal' | 'admin'
+      readonly region: string
+      readonly url: string
+    }[]
+  }[]
+}
+
+/** Logs a user in; `short`: through the door whose tokens end after ten seconds. */
+export async function keystoneToken(
+  user: KeystoneUserName,
+  { short = false } = {},
+): Promise<UserToken> {
+  const { keystone } = services()
+  const domain = { id: 'default' }
+  const project = user === 'cinder' || user === 'swift' ? 'service' : user
+  const answer = await fetch(`${short ? keystone.shortUrl : keystone.url}/auth/tokens`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      auth: {
+        identity: {
+          methods: ['password'],
+          password: { user: { name: user, domain, password: keystone.passwordOf(user) } },
+        },
+        scope: { project: { name: project, domain } },
+      },
+    }),
+    signal: AbortSignal.timeout(60_000),
+  })
+  const token = answer.headers.get('x-subject-token')
+  if (!answer.ok || token === null) {
+    throw new Error(`keystone let ${user} not in: ${answer.status} ${await answer.text()}`)
+  }
+  const info = ((await answer.json()) as { readonly token: KeystoneToken }).token
+  return {
+    token,
+    userId: info.user.id,
+    projectId: info.project.id,
+    projectName: info.project.name,
+    roles: info.roles.map(({ name }) => name),
+    expiresAt: info.expires_at,
+    catalog: forwardedCatalog(info.catalog),
+    swiftUrl: `${services().swift.url}/v1/AUTH_${info.project.id}`,
+  }
+}
+
+/**
+ * Ends a token before its time, and resolves once Swift, which remembers good ones for two seconds,
+ * refuses it too.
+ */
+export async function revokeToken({ token, swiftUrl }: UserToken): Promise<void> {
+  const answer = await fetch(`${services().keystone.url}/auth/tokens`, {
+    method: 'DELETE',
+    headers: { 'x-auth-token': token, 'x-subject-token': token },
+    signal: AbortSignal.timeout(60_000),
+  })
+  if (!answer.ok) throw new Error(`keystone did not revoke a token: ${answer.status}`)
+  const signal = AbortSignal.timeout(30_000)
+  while (true) {
+    const seen = await fetch(swiftUrl, {
+      method: 'HEAD',
+      headers: { 'x-auth-token': token },
+      signal,
+    })
+    if (seen.status === 401) return
+  }
+}
+
+/**
+ * The context of a request as Cinder's API puts it on the bus, keys without `_context_`.
+ * Source: cinder/context.py, RequestContext.to_dict, recorded from release 21.3.1.
+ */
+export function cinderContext(user: UserToken, requestId: string): JsonObject {
+  return {
+    user: user.userId,
+    user_id: user.userId,
+    project_id: user.projectId,
+    project: user.projectId,
+    project_name: user.projectName,
+    domain: null,
+    domain_id: null,
+    user_domain: 'default',
+    project_domain: 'default',
+    system_scope: null,
+    user_identity: `${user.userId} ${user.projectId} - default default`,
+    is_admin: user.roles.includes('admin'),
+    is_admin_project: true,
+    read_only: false,
+    show_deleted: false,
+    read_deleted: 'no',
+    auth_token: user.token,
+    request_id: requestId,
+    global_request_id: null,
+    resource_uuid: null,
+    roles: [...user.roles],
+    remote_address: '127.0.0.1',
+    timestamp: '2026-11-23T00:31:17.109820',
+    quota_class: null,
+    service_catalog: user.catalog.map(({ type, name, endpoints }) => ({
+      type,
+      name,
+      endpoints: [...endpoints],
+    })),
+    message_resource_id: null,
+    message_resource_type: null,
+    message_action: null,
+  }
+}
+
+/** Source: keystonemiddleware's v2 catalogue, and the types that cinder/context.py keeps of it. */
+function forwardedCatalog(catalog: KeystoneToken['catalog']): CatalogEntry[] {
+  const kept = ['identity', 'compute', 'object-store', 'image', 'key-manager']
+  return catalog
+    .filter(({ type }) => kept.includes(type))
+    .map(({ type, name, endpoints }) => {
+      const byRegion = new Map<string, Record<string, string>>()
+      for (const endpoint of endpoints) {
+        const entry = byRegion.get(endpoint.region) ?? { region: endpoint.region }
+        entry[`${endpoint.interface}URL`] = endpoint.url
+        byRegion.set(endpoint.region, entry)
+      }
+      return { type, name, endpoints: [...byRegion.values()] }
+    })
+}
