@@ -25,8 +25,7 @@ require_packages() {
   missing=$(missing_packages $names)
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    die "these Debian packages are missing, and only root can install them (apt-get install" \
-      "--no-install-recommends): $(echo $missing)"
+    die "these Debian packages are missing, and only root can install them, with apt-get:" $missing
   fi
   (install_packages "$names")
 }
