@@ -1,0 +1,125 @@
+import { delay } from '../../lib/clock.ts'
+import type { IncomingProperties, OutgoingMessage } from './oslo-envelope.ts'
+import type { Settlement } from './request-intake.ts'
+
+/** A message in a queue. */
+export type QueuedMessage = {
+  readonly body: Buffer
+  readonly properties: IncomingProperties
+  readonly redelivered: boolean
+}
+
+export type MemoryConsumer = {
+  readonly prefetch: number
+  readonly take: (message: QueuedMessage) => Promise<Settlement>
+}
+
+/**
+ * A broker in memory: queues, bindings by routing key, acknowledgements, redelivery in order. The
+ * exchange '' reaches every queue by its name, as in AMQP.
+ */
+export type MemoryBus = {
+  /** Makes a queue that lives until it is deleted; safe to call again. */
+  declareQueue(queue: string): void
+  deleteQueue(queue: string): void
+  bind(queue: string, exchange: string, routingKey: string): void
+  /** Resolves to whether any queue took it. Waits while the bus is down. */
+  publish(message: OutgoingMessage, signal: AbortSignal): Promise<boolean>
+  /** Consumes until the function given back is called; that puts back nothing that is in hand. */
+  consume(queue: string, consumer: MemoryConsumer): () => void
+  /** Takes the oldest message; null where there is none. */
+  get(queue: string): QueuedMessage | null
+  /** Messages in the queue that nobody has in hand. */
+  count(queue: string): number
+  /** An outage: nothing is delivered and nothing accepted until `comeBack`; queues are kept. */
+  goDown(): void
+  comeBack(): void
+  readonly isUp: boolean
+}
+
+type Queue = { readonly messages: QueuedMessage[]; readonly consumers: Consuming[] }
+type Consuming = MemoryConsumer & { inHandCount: number }
+
+const downPollMs = 10
+
+export function memoryBus(): MemoryBus {
+  const queues = new Map<string, Queue>()
+  const bindings = new Map<string, Set<string>>()
+  let isUp = true
+
+  const queueOf = (name: string): Queue => {
+    const queue = queues.get(name) ?? { messages: [], consumers: [] }
+    queues.set(name, queue)
+    return queue
+  }
+  const deliver = (queue: Queue): void => {
+    while (isUp && queue.messages.length > 0) {
+      const consumer = queue.consumers.find(({ inHandCount, prefetch }) => inHandCount < prefetch)
+      const message = consumer === undefined ? undefined : queue.messages.shift()
+      if (consumer === undefined || message === undefined) return
+      // Whoever just got one is asked last the next time.
+      queue.consumers.splice(queue.consumers.indexOf(consumer), 1)
+      queue.consumers.push(consumer)
+      consumer.inHandCount += 1
+      void consumer.take(message).then((settlement) => {
+        consumer.inHandCount -= 1
+        if (settlement === 'requeue' || settlement === 'pause') {
+          queue.messages.unshift({ ...message, redelivered: true })
+        }
+        deliver(queue)
+      })
+    }
+  }
+  const targetsOf = ({ exchange, routingKey }: OutgoingMessage): readonly string[] => {
+    if (exchange === '') return queues.has(routingKey) ? [routingKey] : []
+    return [...(bindings.get(bindingKey(exchange, routingKey)) ?? [])].filter((queue) =>
+      queues.has(queue),
+    )
+  }
+  return {
+    get isUp() {
+      return isUp
+    },
+    declareQueue: (name) => void queueOf(name),
+    deleteQueue: (name) => void queues.delete(name),
+    bind: (name, exchange, routingKey) => {
+      const key = bindingKey(exchange, routingKey)
+      bindings.set(key, (bindings.get(key) ?? new Set()).add(name))
+    },
+    publish: async (message, signal) => {
+      signal.throwIfAborted()
+      while (!isUp) await delay(downPollMs, signal)
+      const targets = targetsOf(message)
+      for (const target of targets) {
+        const queue = queueOf(target)
+        const { body, properties } = message
+        queue.messages.push({ body, properties, redelivered: false })
+        deliver(queue)
+      }
+      return targets.length > 0
+    },
+    consume: (name, consumer) => {
+      const queue = queueOf(name)
+      const consuming = { ...consumer, inHandCount: 0 }
+      queue.consumers.push(consuming)
+      queueMicrotask(() => deliver(queue)) // The caller can cancel by then.
+      return () => {
+        const index = queue.consumers.indexOf(consuming)
+        if (index !== -1) queue.consumers.splice(index, 1)
+      }
+    },
+    get: (name) => queues.get(name)?.messages.shift() ?? null,
+    count: (name) => queues.get(name)?.messages.length ?? 0,
+    goDown: () => {
+      isUp = false
+    },
+    comeBack: () => {
+      isUp = true
+      for (const queue of queues.values()) deliver(queue)
+    },
+  }
+}
+
+function bindingKey(exchange: string, routingKey: string): string {
+  return JSON.stringify([exchange, routingKey])
+}

@@ -1,0 +1,22 @@
+import { delay } from '../../lib/clock.ts'
+
+/** Waits for `promise`, but no longer than `signal` lets: rejects then with the signal's reason. */
+export function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason)
+    const onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    void promise.then(resolve, reject).then(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+/** Waits for `work` to end, well or not, but for at most `ms`: for a last word while closing. */
+export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const done = new AbortController()
+  const ended = work.then(
+    () => {},
+    () => {}, // What is closing may fail.
+  )
+  await Promise.race([ended, delay(ms, done.signal).catch(() => {})])
+  done.abort()
+}

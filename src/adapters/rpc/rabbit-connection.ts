@@ -1,0 +1,172 @@
+import { randomInt } from 'node:crypto'
+
+import type { ChannelModel } from 'amqplib'
+
+import { AgentError, toAgentError } from '../../domain/errors.ts'
+import { delay, monotonicMs } from '../../lib/clock.ts'
+import type { Log } from '../../ports/log.ts'
+import { brokerError, connectionName, openConnection } from './broker-socket.ts'
+import { quietWarnings } from './quiet-log.ts'
+import type { RabbitOptions } from './rabbit-options.ts'
+import type { BrokerHost, Transport } from './transport-url.ts'
+
+/** Of one connection: a broker that dies and comes back every second must not fill the log. */
+const linesPerMinuteMax = 3
+
+/** The same complaint is repeated after this time, so that the log of a long outage shows it. */
+const repeatMs = 600_000
+
+/** How long declaring and subscribing may take on a connection that is open. */
+const setUpMsMax = 60_000
+
+/** One connection while it lasts. */
+export type Session = {
+  readonly model: ChannelModel
+  /** Aborts when the connection is gone or given up. */
+  readonly signal: AbortSignal
+  /** Gives the connection up: it is closed and, unless it is ended, opened anew. */
+  readonly fail: (error: AgentError) => void
+}
+
+export type SetUp = (session: Session) => Promise<void>
+
+/**
+ * Keeps one connection to the broker, for ever: over the shuffled hosts in turn, with growing waits
+ * between the rounds, preparing each new connection by `setUp`. A refused login is tried again too,
+ * for a broker that is starting answers so. What goes wrong is told when it changes, at most a few
+ * lines a minute. `end` resolves when the connection is closed and nothing runs any more.
+ * Source: oslo_messaging/_drivers/impl_rabbit.py, `Connection.ensure`, and kombu's round-robin.
+ */
+export function keepConnected(
+  transport: Transport,
+  role: string,
+  setUp: SetUp,
+  log: Log,
+): { readonly end: () => Promise<void> } {
+  const stop = new AbortController()
+  const running = connectForEver(transport, role, setUp, log, stop.signal)
+  return {
+    end: async () => {
+      stop.abort(new AgentError('AGENT_STOPPING', 'the connection to the broker is being closed'))
+      await running
+    },
+  }
+}
+
+async function connectForEver(
+  transport: Transport,
+  role: string,
+  setUp: SetUp,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const report = connectionReport(role, log)
+  let hosts = shuffled(transport.hosts)
+  let failures = 0
+  while (!signal.aborted) {
+    const [host] = hosts
+    if (host === undefined) throw new AgentError('ASSERTION_FAILED', 'a transport without a host')
+    hosts = [...hosts.slice(1), host]
+    let error: AgentError
+    try {
+      error = await runSession(transport, host, role, setUp, signal, () => {
+        report.connected(host, failures)
+        failures = -1
+      })
+    } catch (cause) {
+      error = toAgentError(cause)
+    }
+    if (signal.aborted) return
+    failures += 1
+    if (transport.rabbit.kombuFailoverStrategy === 'shuffle') hosts = shuffled(hosts)
+    const retryMs = waitMs(transport.rabbit, failures, hosts.length)
+    report.lost(error, retryMs)
+    await delay(retryMs, signal).catch(() => {}) // The loop's condition sees the end.
+  }
+}
+
+/** Runs one connection from its opening to its end; resolves to why it ended. */
+async function runSession(
+  transport: Transport,
+  host: BrokerHost,
+  role: string,
+  setUp: SetUp,
+  signal: AbortSignal,
+  onReady: () => void,
+): Promise<AgentError> {
+  const connection = await openConnection(transport, host, connectionName(role), signal)
+  const ended = Promise.withResolvers<AgentError>()
+  const over = new AbortController()
+  const fail = (error: AgentError) => {
+    ended.resolve(error)
+    over.abort(error)
+  }
+  const onStop = () => fail(toAgentError(signal.reason))
+  signal.addEventListener('abort', onStop, { once: true })
+  if (signal.aborted) onStop()
+  void connection.closed.then(fail)
+  const settingUp = new AbortController()
+  const tooLong = new AgentError(
+    'BROKER_UNAVAILABLE',
+    `the broker did not answer the declares in ${setUpMsMax / 1000} s`,
+  )
+  delay(setUpMsMax, settingUp.signal).then(
+    () => fail(tooLong),
+    () => {}, // Set up, or over.
+  )
+  try {
+    setUp({ model: connection.model, signal: over.signal, fail }).then(
+      () => {
+        settingUp.abort()
+        if (!over.signal.aborted) onReady()
+      },
+      (error: unknown) => fail(brokerError('cannot declare or consume', error)),
+    )
+    return await ended.promise
+  } finally {
+    signal.removeEventListener('abort', onStop)
+    settingUp.abort()
+    await connection.close()
+  }
+}
+
+/**
+ * The wait after a failure: none while hosts of the round are untried, then longer with each round.
+ * After a connection that worked: kombu's reconnect delay.
+ */
+function waitMs(rabbit: RabbitOptions, failures: number, hostCount: number): number {
+  if (failures === 0) {
+    const splayMs = Math.ceil(rabbit.kombuReconnectSplay * 1000)
+    return rabbit.kombuReconnectDelay * 1000 + (splayMs > 0 ? randomInt(splayMs) : 0)
+  }
+  if (failures % hostCount !== 0) return 0
+  const { rabbitRetryInterval, rabbitRetryBackoff, rabbitIntervalMax } = rabbit
+  const rounds = failures / hostCount
+  const seconds = rabbitRetryInterval + rabbitRetryBackoff * (rounds - 1)
+  return Math.max(Math.min(seconds, rabbitIntervalMax), 0.1) * 1000
+}
+
+/** Tells of one connection's losses and returns. */
+function connectionReport(role: string, log: Log) {
+  const warn = quietWarnings(log, linesPerMinuteMax)
+  const toldAtMs = new Map<string, number>()
+  return {
+    lost: (error: AgentError, retryMs: number): void => {
+      const atMs = toldAtMs.get(error.message)
+      if (atMs !== undefined && monotonicMs() - atMs < repeatMs) return
+      toldAtMs.set(error.message, monotonicMs())
+      warn('no connection to the broker', { role, error, retryMs })
+    },
+    connected: ({ hostname, port }: BrokerHost, failures: number): void => {
+      const fields = { role, broker: `${hostname}:${port}`, failures }
+      if (toldAtMs.size === 0) log.debug('connected to the broker', fields)
+      else warn('connected to the broker again', fields)
+      toldAtMs.clear()
+    },
+  }
+}
+
+function shuffled<T>(items: readonly T[]): T[] {
+  const left = [...items]
+  return items.flatMap(() => left.splice(randomInt(left.length), 1))
+}

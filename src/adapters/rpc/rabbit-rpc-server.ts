@@ -1,0 +1,192 @@
+import { randomUUID } from 'node:crypto'
+
+import type { Channel, ConsumeMessage } from 'amqplib'
+
+import { AgentError, hasCode } from '../../domain/errors.ts'
+import type { Log } from '../../ports/log.ts'
+import type { Publisher, RequestSource, RpcServer } from '../../ports/rpc.ts'
+import { channelConsumers, type Subscription } from './consumers.ts'
+import { type DeclareMode, type Declarer, declarer, openChannel } from './declare.ts'
+import { atMost, orAborted } from './or-aborted.ts'
+import { keepConnected, type Session } from './rabbit-connection.ts'
+import type { RabbitOptions } from './rabbit-options.ts'
+import {
+  type Intake,
+  type IntakeOptions,
+  requestIntake,
+  type Settlement,
+} from './request-intake.ts'
+import { consumeArguments, type ServerTopology, serverTopology } from './topology.ts'
+import { parseTransportUrl } from './transport-url.ts'
+import { wantedSources } from './wanted-sources.ts'
+
+export type RabbitServerOptions = IntakeOptions & {
+  readonly transportUrl: string
+  readonly rabbit: RabbitOptions
+  readonly controlExchange: string
+  readonly topic: string // `cinder-backup`
+  readonly host: string
+  /** Deliveries in hand at once from each of the host's own queues. */
+  readonly prefetch: number
+  readonly declare: DeclareMode
+}
+
+/** How long a stop waits for the broker, and for answers to callers that are on their way. */
+const stopMsMax = 2_000
+
+/**
+ * An RPC server of oslo.messaging over RabbitMQ, on a connection of its own. Throws
+ * CONFIGURATION_INVALID; connects once `serve` is called, which rejects with BROKER_REFUSED where
+ * `declare` is `strict` and a queue exists with other flags.
+ */
+export function connectRabbitServer(
+  options: RabbitServerOptions,
+  publisher: Publisher,
+  log: Log,
+): RpcServer {
+  const { controlExchange, topic, host } = options
+  const transport = parseTransportUrl(options.transportUrl, options.rabbit)
+  const fanoutId = randomUUID().replaceAll('-', '') // One name for the life of the process.
+  const topology = serverTopology(transport.rabbit, { controlExchange, topic, host }, fanoutId)
+  const ending = new AbortController()
+  let subscription: Subscribed | null = null
+  let serving: { readonly intake: Intake; readonly end: () => Promise<void> } | null = null
+  let stopping: Promise<void> | null = null
+
+  const wanted = wantedSources(
+    log,
+    () => {
+      // A refusal closes the channel, and that gives the session up by itself.
+      subscription?.want(wanted.current()).catch(() => {})
+    },
+    ending.signal,
+  )
+  const stop = async () => {
+    wanted.stop()
+    if (serving === null) return
+    const last = subscription
+    if (last !== null) await atMost(stopMsMax, last.want(wanted.current()))
+    await serving.intake.idle()
+    if (last !== null && topology.ownsFanoutQueue) {
+      await atMost(stopMsMax, deleteQueue(last.channel, topology.fanoutQueue))
+    }
+    await serving.end()
+  }
+  const stopOnce = () => {
+    stopping ??= stop()
+    return stopping
+  }
+  return {
+    queues: [topology.topicQueue, topology.serverQueue, topology.fanoutQueue],
+    serve: async (handler, signal) => {
+      const intake = requestIntake(options, handler, publisher, log, ending.signal)
+      const first = Promise.withResolvers<void>()
+      const subscribe = subscriber(
+        topology,
+        options,
+        declarer(options.declare, log),
+        intake,
+        wanted,
+      )
+      const setUp = async (session: Session) => {
+        try {
+          subscription = await subscribe(session)
+          first.resolve()
+        } catch (error) {
+          if (hasCode(error, 'BROKER_REFUSED')) first.reject(error)
+          throw error
+        }
+      }
+      serving = { intake, ...keepConnected(transport, 'consume', setUp, log) }
+      try {
+        await orAborted(first.promise, signal)
+      } catch (error) {
+        await stopOnce()
+        throw error
+      }
+    },
+    takeShared: wanted.takeShared,
+    stop: stopOnce,
+    [Symbol.asyncDispose]: async () => {
+      await stopOnce()
+      if (serving !== null) await atMost(stopMsMax, serving.intake.answered())
+      ending.abort(new AgentError('AGENT_STOPPING', 'the RPC server was closed'))
+    },
+  }
+}
+
+/** The consumers of one session. */
+type Subscribed = {
+  readonly channel: Channel
+  readonly want: (sources: ReadonlySet<RequestSource>) => Promise<void>
+}
+
+/** Declares and consumes on each new session; what it is given lasts over all of them. */
+function subscriber(
+  topology: ServerTopology,
+  { prefetch, rabbit }: RabbitServerOptions,
+  { declare }: Declarer,
+  intake: Intake,
+  wanted: ReturnType<typeof wantedSources>,
+): (session: Session) => Promise<Subscribed> {
+  let streamOffset: 'last' | number = 'last'
+
+  return async (session) => {
+    await declare(session.model, topology.declares)
+    const channel = await openChannel(session.model)
+    const lost = (text: string) => session.fail(new AgentError('BROKER_UNAVAILABLE', text))
+    channel.on('error', (error: Error) => lost(`the consuming channel failed: ${error.message}`))
+
+    const onDelivery = async (message: ConsumeMessage, source: RequestSource): Promise<void> => {
+      const { content: body, properties, fields } = message
+      const offset: unknown = properties.headers?.['x-stream-offset']
+      if (typeof offset === 'number') streamOffset = offset + 1
+      const incoming = { body, properties, redelivered: fields.redelivered, source }
+      const settlement = await intake.take(incoming)
+      wanted.settled(settlement)
+      settle(channel, message, settlement)
+    }
+    const limits = { prefetch: rabbit.rabbitQosPrefetchCount || prefetch, rabbit, streamOffset }
+    const consumers = channelConsumers(
+      channel,
+      subscriptionsOf(topology, limits),
+      (message, source) => void onDelivery(message, source),
+      (queue) => lost(`the broker cancelled the consumer of ${queue}: its queue is gone`),
+    )
+    await consumers.want(wanted.current())
+    return { channel, want: consumers.want }
+  }
+}
+
+function subscriptionsOf(
+  topology: ServerTopology,
+  limits: {
+    readonly prefetch: number
+    readonly rabbit: RabbitOptions
+    readonly streamOffset: 'last' | number
+  },
+): readonly Subscription[] {
+  const { prefetch, rabbit, streamOffset } = limits
+  const plain = consumeArguments(rabbit, null)
+  const fanout = consumeArguments(rabbit, topology.fanoutIsStream ? streamOffset : null)
+  return [
+    // One at a time, so that an agent never holds what another could do.
+    { source: 'topic', queue: topology.topicQueue, prefetch: 1, arguments: plain },
+    { source: 'server', queue: topology.serverQueue, prefetch, arguments: plain },
+    { source: 'fanout', queue: topology.fanoutQueue, prefetch, arguments: fanout },
+  ]
+}
+
+/** The channel is the delivery's own: a tag means nothing on another. */
+function settle(channel: Channel, message: ConsumeMessage, settlement: Settlement): void {
+  try {
+    if (settlement === 'ack') channel.ack(message)
+    else channel.nack(message, false, settlement !== 'reject')
+  } catch {
+    // The channel is closed: the broker delivers the message again, and it is known then.
+  }
+}
+
+async function deleteQueue(channel: Channel, queue: string): Promise<void> {
+  await channel.deleteQueue(queue)
+}
