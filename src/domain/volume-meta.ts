@@ -1,0 +1,66 @@
+import { AgentError } from './errors.ts'
+import { isJsonObject, type Json, type JsonObject } from './json.ts'
+import { pythonLine } from './python-json.ts'
+
+// The volume's own metadata, kept with its backup as JSON text inside the metadata document.
+// Source: cinder/backup/driver.py, BackupMetadataAPI.
+
+const lengthMax = 1_048_576
+const baseKey = 'volume-base-metadata'
+
+/**
+ * The text to keep with a backup, from what a request carries: an object or its JSON text, of
+ * version 1 or 2. The secret of the volume's attachment is not kept (decision D15). Null where there
+ * is nothing to keep. Throws ARGUMENT_INVALID.
+ */
+export function volumeMetaText(given: Json): string | null {
+  if (given === null || given === '') return null
+  const document = parse(given, 'ARGUMENT_INVALID')
+  const base = document[baseKey]
+  const hasSecret = isJsonObject(base) && (base['provider_auth'] ?? null) !== null
+  const text =
+    typeof given === 'string' && !hasSecret
+      ? given
+      : pythonLine(
+          hasSecret ? { ...document, [baseKey]: { ...base, provider_auth: null } } : document,
+        )
+  checkLength(text, 'ARGUMENT_INVALID')
+  return text
+}
+
+/** The document kept with a backup; throws MANIFEST_INVALID where it is none of version 1 or 2. */
+export function parseVolumeMeta(text: string): JsonObject {
+  return parse(text, 'MANIFEST_INVALID')
+}
+
+type Blame = 'ARGUMENT_INVALID' | 'MANIFEST_INVALID'
+
+function parse(given: Json, blame: Blame): JsonObject {
+  const document = typeof given === 'string' ? parseText(given, blame) : given
+  if (!isJsonObject(document)) throw new AgentError(blame, 'volume_meta is no JSON object')
+  const { version } = document
+  if (version !== 1 && version !== 2) {
+    throw new AgentError(
+      blame,
+      `volume_meta has version ${JSON.stringify(version ?? null).slice(0, 50)}; 1 and 2 are supported`,
+    )
+  }
+  return document
+}
+
+function parseText(text: string, blame: Blame): Json {
+  checkLength(text, blame)
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new AgentError(blame, 'volume_meta is not JSON', {}, cause)
+  }
+}
+
+function checkLength(text: string, blame: Blame): void {
+  if (text.length <= lengthMax) return
+  throw new AgentError(
+    blame,
+    `volume_meta has ${text.length} characters, ${lengthMax} at most are kept`,
+  )
+}
