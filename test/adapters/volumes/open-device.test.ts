@@ -190,17 +190,3 @@ test('a block device that cannot read names the bad range and fills in nothing',
   })
   assert.ok(into.subarray(mebibyte / 2).every((byte) => byte === 0xaa))
 })
-
-test('a loop device without a file behind it says VOLUME_INVALID_SIZE', async () => {
-  await using temporary = await volumeFolder()
-  const device = await loopDevice(mebibyte)
-  await symlink(device.path, temporary.volume)
-  await device[Symbol.asyncDispose]()
-
-  const opening = temporary.volumes.openSource(source, signal)
-
-  await assert.rejects(opening, (error: Error) => {
-    const code = 'code' in error ? error.code : null
-    return code === 'VOLUME_INVALID_SIZE' || code === 'VOLUME_NOT_FOUND'
-  })
-})
