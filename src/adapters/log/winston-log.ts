@@ -1,0 +1,85 @@
+import { Writable } from 'node:stream'
+
+import { createLogger, format, transports } from 'winston'
+
+import { now } from '../../lib/clock.ts'
+import type { Log, LogFields } from '../../ports/log.ts'
+import { formatLine, type Level, type LogEntry, type LogFormat } from './line-format.ts'
+import { type LineSink, lineSink } from './line-sink.ts'
+import { plainFields, plainText } from './plain-fields.ts'
+import { secretValues } from './secrets.ts'
+
+export type LogOptions = {
+  readonly format: LogFormat
+  /** The least important level that is still written. */
+  readonly level: Level
+  /** null: standard error. */
+  readonly file: string | null
+  /** Values that no line may show. */
+  readonly secrets: readonly string[]
+}
+
+/** A log that can be told what to hide. Disposing it writes what is left. */
+export type WinstonLog = Log &
+  AsyncDisposable & {
+    /** Hides `value` in every line from now on, those of children included. */
+    addSecret(value: string): void
+  }
+
+// Source: triple-beam, by which winston's formats hand on the finished line.
+const finishedLine = Symbol.for('message')
+
+export function winstonLog(options: LogOptions): WinstonLog {
+  const sink = lineSink(options.file)
+  const secrets = secretValues(options.secrets)
+  const logger = createLogger({
+    level: options.level,
+    levels: { error: 0, warn: 1, info: 2, debug: 3 },
+    format: format((info) => {
+      const entry = info as unknown as LogEntry
+      return Object.assign(info, { [finishedLine]: formatLine(options.format, entry) })
+    })(),
+    transports: [new transports.Stream({ stream: writableTo(sink), eol: '' })],
+  })
+
+  const logWith = (given: LogFields): Log => {
+    const tell = (level: Level) => (message: string, fields?: LogFields) => {
+      try {
+        if (!logger.isLevelEnabled(level)) return
+        const entry = {
+          level,
+          message: plainText(message, secrets),
+          fields: plainFields(secrets, given, fields),
+          at: now(),
+        } satisfies LogEntry
+        logger.log(entry)
+      } catch {
+        sink.write('a line could not be logged') // Nothing known leads here; the work goes on.
+      }
+    }
+    return {
+      debug: tell('debug'),
+      info: tell('info'),
+      warn: tell('warn'),
+      error: tell('error'),
+      child: (fields) => logWith({ ...given, ...fields }),
+    }
+  }
+
+  return {
+    ...logWith({}),
+    addSecret: (value) => secrets.add(value),
+    [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
+  }
+}
+
+/** The sink takes everything at once, so that nothing piles up in winston's streams. */
+function writableTo(sink: LineSink): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write(line, _encoding, done) {
+      sink.write(String(line))
+      done()
+    },
+  })
+}

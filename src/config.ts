@@ -1,0 +1,225 @@
+// From files and environment to the one typed object that agent.ts builds from.
+
+import { backupDriver } from './config/backup-driver.ts'
+import { cautionsOf, findingsOf, serviceDownTime } from './config/checks.ts'
+import { type Finding, located } from './config/finding.ts'
+import { logOptions } from './config/log-options.ts'
+import { type Machine, thisMachine } from './config/machine.ts'
+import { notificationDrivers, rabbitOptions } from './config/message-bus.ts'
+import type { Problem } from './config/oslo-ini.ts'
+import type { Sources } from './config/read-files.ts'
+import { type Reading, readSettings } from './config/read-settings.ts'
+import type { Settings } from './config/schema.ts'
+import { secretsOf } from './config/secret-values.ts'
+import { volumeRoots } from './config/volume-paths.ts'
+import { AgentError } from './domain/errors.ts'
+
+type Login = Settings['keystone_authtoken']
+
+/** Login of a service at Keystone; null where no URL is set. */
+function login(values: Login) {
+  if (values.auth_url === null) return null
+  return {
+    authUrl: values.auth_url,
+    userName: values.username,
+    password: values.password,
+    userDomainName: values.user_domain_name,
+    userDomainId: values.user_domain_id,
+    projectName: values.project_name,
+    projectDomainName: values.project_domain_name,
+    projectDomainId: values.project_domain_id,
+    regionName: values.region_name,
+    caFile: values.cafile,
+    isInsecure: values.insecure,
+  }
+}
+
+function swift(values: Settings['DEFAULT']) {
+  return {
+    auth: values.backup_swift_auth,
+    /** The store in front of the project's id; null: from the catalogue. */
+    url: values.backup_swift_url,
+    catalogInfo: values.swift_catalog_info,
+    regionName: values.backup_swift_region_name,
+    container: values.backup_swift_container,
+    objectSizeBytes: values.backup_swift_object_size,
+    blockSizeBytes: values.backup_swift_block_size,
+    storagePolicy: values.backup_swift_create_storage_policy,
+    isProgressByTime: values.backup_swift_enable_progress_timer,
+    caFile: values.backup_swift_ca_cert_file,
+    isInsecure: values.backup_swift_auth_insecure,
+    sendsServiceToken: values.backup_swift_service_auth,
+    singleUser: {
+      authVersion: values.backup_swift_auth_version === '3' ? 3 : 1,
+      authUrl: values.backup_swift_auth_url,
+      keystoneCatalogInfo: values.keystone_catalog_info,
+      userName: values.backup_swift_user ?? '',
+      password: values.backup_swift_key ?? '',
+      userDomainName: values.backup_swift_user_domain,
+      projectName: values.backup_swift_project ?? values.backup_swift_tenant,
+      projectDomainName: values.backup_swift_project_domain,
+    },
+  } as const
+}
+
+const compressions = {
+  none: 'none',
+  off: 'none',
+  no: 'none',
+  zlib: 'zlib',
+  gzip: 'zlib',
+  bz2: 'bz2',
+  bzip2: 'bz2',
+  zstd: 'zstd',
+} as const
+
+function backups(settings: Settings) {
+  const { DEFAULT: values, cinder_backup_agent: agent } = settings
+  return {
+    compression: compressions[values.backup_compression_algorithm],
+    compressionEffort: agent.compression_effort,
+    zeroChunks: agent.zero_chunks,
+    verifyUpload: agent.verify_upload,
+    createContainers: values.backup_create_containers,
+    metadataVersion: values.backup_metadata_version,
+    chunksPerProgress: values.backup_object_number_per_notification,
+    progressIntervalMs: values.backup_timer_interval * 1000,
+  }
+}
+
+function limits({ DEFAULT: values, cinder_backup_agent: agent }: Settings) {
+  return {
+    /** Number.MAX_SAFE_INTEGER where there is no limit. */
+    jobsMax: agent.jobs_max || Number.MAX_SAFE_INTEGER,
+    uploadsMax: agent.uploads_max,
+    memoryBytesMax: agent.memory_max,
+    workers: agent.workers,
+    messageBytesMax: agent.message_max,
+    /** 0: no limit, as in the next. */
+    bytesPerSecondMax: agent.bandwidth_max,
+    requestsPerSecondMax: agent.requests_max,
+    deviceWaitMs: agent.device_timeout * 1000,
+    responseWaitMs: values.rpc_response_timeout * 1000,
+  }
+}
+
+function build(settings: Settings, machine: Machine) {
+  const { DEFAULT: values, cinder_backup_agent: agent } = settings
+  const notifications = settings.oslo_messaging_notifications
+  const transportUrl = values.transport_url ?? ''
+  return {
+    host: values.host,
+    availabilityZone: values.storage_availability_zone,
+    stateDir: agent.state_dir,
+    /** The only mode there is until the database is built. */
+    records: 'message',
+    driver: backupDriver(values.backup_driver) ?? { kind: 'swift', classPath: '' },
+    transport: { url: transportUrl, controlExchange: values.control_exchange },
+    rabbit: rabbitOptions(settings),
+    declare: agent.declare,
+    notifications: {
+      drivers: notificationDrivers(settings),
+      /** No driver is configured, and messagingv2 stands in (D25). */
+      isDriverAssumed: notifications.driver.length === 0,
+      transportUrl: notifications.transport_url ?? transportUrl,
+      topics: notifications.topics,
+      /** Of progress only; -1 is for ever. */
+      triesMax: notifications.retry,
+    },
+    volumes: {
+      kind: 'path',
+      volumePaths: agent.volume_paths,
+      snapshotPaths: agent.snapshot_paths,
+      volumeRoots: volumeRoots(agent),
+    },
+    swift: swift(values),
+    posix: {
+      path: values.backup_posix_path,
+      container: values.backup_container,
+      objectSizeBytes: values.backup_file_size,
+      blockSizeBytes: values.backup_sha_block_size_bytes,
+      isProgressByTime: values.backup_enable_progress_timer,
+    },
+    backups: backups(settings),
+    retry: {
+      attemptsMax: values.backup_swift_retry_attempts + 1,
+      backoffMs: values.backup_swift_retry_backoff * 1000,
+      budgetMs: agent.retry_budget * 1000,
+    },
+    limits: limits(settings),
+    identity: {
+      validateTokens: agent.validate_tokens,
+      allowedEndpoints: agent.allowed_endpoints,
+      keystone: login(settings.keystone_authtoken),
+      serviceUser: settings.service_user.send_service_user_token
+        ? login(settings.service_user)
+        : null,
+    },
+    service: {
+      advertisedRpcVersion: agent.advertise_rpc,
+      reportIntervalMs: values.report_interval * 1000,
+      downAfterMs: serviceDownTime(values) * 1000,
+      capabilitiesIntervalMs: values.backup_driver_stats_polling_interval * 1000,
+      healthListen: agent.health_listen,
+    },
+    log: logOptions(values, secretsOf(settings), machine),
+  } as const
+}
+
+type Frozen<T> = { readonly [K in keyof T]: T[K] extends object ? Frozen<T[K]> : T[K] }
+
+/** Everything that agent.ts needs to know, with units in the names. Frozen. */
+export type Config = Frozen<ReturnType<typeof build>>
+
+function frozen<T extends object>(value: T): Frozen<T> {
+  for (const part of Object.values(value)) {
+    if (typeof part === 'object' && part !== null) frozen(part)
+  }
+  return Object.freeze(value) as Frozen<T>
+}
+
+export type Loaded = {
+  readonly config: Config
+  readonly warnings: readonly Problem[]
+  /** By `section.option`: `default`, `file:line`, or the variable's name. */
+  readonly origins: Reading['origins']
+}
+
+/** What is set and what is wrong with it; never throws. */
+export function inspectConfig(
+  sources: Sources,
+  machine: Machine = thisMachine(sources.env),
+): Reading {
+  const reading = readSettings(sources, machine)
+  const { settings, origins } = reading
+  const locate = (finding: Finding) => located(finding, origins)
+  return {
+    ...reading,
+    problems: byPlace([...reading.problems, ...findingsOf(settings, machine).map(locate)]),
+    warnings: byPlace([...reading.warnings, ...cautionsOf(settings).map(locate)]),
+  }
+}
+
+function byPlace(problems: readonly Problem[]): readonly Problem[] {
+  return problems.toSorted((a, b) => a.where.localeCompare(b.where, 'en', { numeric: true }))
+}
+
+/** `file:line: [section] option: what is wrong and what would be right`. */
+export function problemText({ where, option, what }: Problem): string {
+  return option === null ? `${where}: ${what}` : `${where}: ${option}: ${what}`
+}
+
+/**
+ * Reads files, folders and environment. Throws one CONFIGURATION_INVALID that lists every bad
+ * setting; its context has them as `problems`, one text each.
+ */
+export function loadConfig(sources: Sources): Loaded {
+  const machine = thisMachine(sources.env)
+  const { settings, origins, problems, warnings } = inspectConfig(sources, machine)
+  if (problems.length > 0) {
+    const texts = problems.map(problemText)
+    const message = `the configuration cannot be used: ${texts.join('; ')}`
+    throw new AgentError('CONFIGURATION_INVALID', message, { problems: texts })
+  }
+  return { config: frozen(build(settings, machine)), warnings, origins }
+}

@@ -1,0 +1,95 @@
+// What no single option shows to be wrong: rules between options, and between options and machine.
+
+import { backupDriver } from './backup-driver.ts'
+import type { Finding } from './finding.ts'
+import type { Machine } from './machine.ts'
+import { messageBusFindings } from './message-bus.ts'
+import type { Settings } from './schema.ts'
+import { storeFindings } from './store-checks.ts'
+import { volumePathFindings } from './volume-paths.ts'
+
+const agentSection = 'cinder_backup_agent'
+
+function modeFindings(settings: Settings): readonly Finding[] {
+  const { records, volumes } = settings.cinder_backup_agent
+  const notBuilt = 'the database mode is not built yet; set records = message'
+  if (records === 'database') return [{ name: `${agentSection}.records`, what: notBuilt }]
+  if (records === 'auto' && settings.database.connection !== null) {
+    const what = `makes records = auto mean database, and ${notBuilt}`
+    return [{ name: 'database.connection', what }]
+  }
+  if (volumes !== 'cinder') return []
+  const what = 'cinder needs records = database, which is not built yet; write volumes = path'
+  return [{ name: `${agentSection}.volumes`, what }]
+}
+
+/** The size of a block of the chosen store, and the option that says it. */
+function blockSize({ DEFAULT: values }: Settings): number {
+  return backupDriver(values.backup_driver)?.kind === 'posix'
+    ? values.backup_sha_block_size_bytes
+    : values.backup_swift_block_size
+}
+
+function agentFindings(settings: Settings): readonly Finding[] {
+  const agent = settings.cinder_backup_agent
+  const findings: Finding[] = []
+  const complain = (option: keyof typeof agent, what: string) =>
+    findings.push({ name: `${agentSection}.${option}`, what })
+
+  if (!agent.state_dir.startsWith('/')) complain('state_dir', 'must be an absolute path')
+  const chunkBytesMax = Math.floor(agent.memory_max / (2 * agent.workers))
+  if (blockSize(settings) > chunkBytesMax) {
+    const needed = blockSize(settings) * 2 * agent.workers
+    complain('memory_max', `must hold two blocks for each worker: at least ${needed} bytes`)
+  }
+  for (const endpoint of agent.allowed_endpoints) {
+    if (URL.parse(`http://${endpoint}/`)?.host === endpoint.toLowerCase()) continue
+    complain('allowed_endpoints', `${endpoint} must be a host or host:port, without a scheme`)
+  }
+  if (agent.validate_tokens && settings.keystone_authtoken.auth_url === null) {
+    complain('validate_tokens', 'needs [keystone_authtoken] auth_url; set it')
+  }
+  return findings
+}
+
+function serviceFindings(settings: Settings): readonly Finding[] {
+  const { host, backup_swift_service_auth: sendsToken } = settings.DEFAULT
+  const { send_service_user_token: hasToken, ...login } = settings.service_user
+  const findings: Finding[] = []
+  // A queue's name has 255 bytes at most, and cinder-backup_fanout_<32 hex> is around the host's.
+  if (!/^[\x21-\x7e]{1,200}$/.test(host)) {
+    findings.push({ name: 'DEFAULT.host', what: 'must be 1 to 200 characters without blanks' })
+  }
+  const isComplete = login.auth_url !== null && login.username !== null && login.password !== null
+  if (sendsToken && hasToken && !isComplete) {
+    findings.push({
+      name: 'DEFAULT.backup_swift_service_auth',
+      what: 'needs auth_url, username and password in [service_user]; set them',
+    })
+  }
+  return findings
+}
+
+export function findingsOf(settings: Settings, machine: Machine): readonly Finding[] {
+  return [
+    ...modeFindings(settings),
+    ...serviceFindings(settings),
+    ...messageBusFindings(settings),
+    ...storeFindings(settings, machine),
+    ...volumePathFindings(settings),
+    ...agentFindings(settings),
+  ]
+}
+
+/** What works, but not as it is written. */
+export function cautionsOf({ DEFAULT: values }: Settings): readonly Finding[] {
+  if (values.service_down_time > values.report_interval) return []
+  const what = `must be more than report_interval: ${serviceDownTime(values)} seconds is used`
+  return [{ name: 'DEFAULT.service_down_time', what }]
+}
+
+/** Source: cinder/service.py, which corrects the option in the same way. */
+export function serviceDownTime(values: Settings['DEFAULT']): number {
+  const { service_down_time: downTime, report_interval: interval } = values
+  return downTime > interval ? downTime : Math.floor(interval * 2.5)
+}
