@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, realpath, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+
+import { delay } from '#src/lib/clock.ts'
 
 const run = promisify(execFile)
 
@@ -57,6 +59,7 @@ export async function attachLoop(
       if (!isAttached) return
       isAttached = false
       await losetup('--detach', device)
+      await detached(device, file)
     },
   }
 }
@@ -64,6 +67,15 @@ export async function attachLoop(
 /** Tells the loop device that the file behind it has another size. */
 export async function refreshLoopSize(device: string): Promise<void> {
   await losetup('--set-capacity', device)
+}
+
+/** The kernel lets go of the file when the last one who looks at the device closes it. */
+async function detached(device: string, file: string): Promise<void> {
+  const signal = AbortSignal.timeout(10_000)
+  const backing = `/sys/block/${path.basename(device)}/loop/backing_file`
+  const isOurs = async () =>
+    (await readFile(backing, 'utf8').catch(() => '')).trimEnd().startsWith(await realpath(file))
+  while (await isOurs()) await delay(5, signal)
 }
 
 async function losetup(...args: string[]): Promise<string> {
