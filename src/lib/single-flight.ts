@@ -1,0 +1,38 @@
+export interface SingleFlight<T> extends AsyncDisposable {
+  /**
+   * The result of the run under way, else of a new one. Rejects with the signal's reason when it
+   * aborts first; the run goes on for the others.
+   */
+  join(signal: AbortSignal): Promise<T>
+}
+
+/**
+ * Shares one run of `work` among all who ask for it while it runs. Disposing aborts the run and
+ * waits for its end.
+ */
+export function singleFlight<T>(work: (signal: AbortSignal) => Promise<T>): SingleFlight<T> {
+  const stop = new AbortController()
+  let running: Promise<T> | null = null
+
+  return {
+    join: (signal) => {
+      running ??= work(stop.signal).finally(() => {
+        running = null
+      })
+      return unlessAborted(running, signal)
+    },
+    [Symbol.asyncDispose]: async () => {
+      stop.abort()
+      await Promise.allSettled([running])
+    },
+  }
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
