@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import amqp from 'amqplib'
 import { wallClockMs } from '#src/lib/clock.ts'
 import { cinderContext, keystoneToken, revokeToken } from '../support/keystone.ts'
-import { privateRabbit, rabbitVhost } from '../support/rabbit.ts'
+import { privateRabbit, rabbitVhost } from '../support/rabbit-vhost.ts'
 import { serviceScript, services } from '../support/services.ts'
 import { keystoneAccess, type Login, swiftContainer, tempauthAccess } from '../support/stores.ts'
 
