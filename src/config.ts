@@ -114,7 +114,11 @@ function build(settings: Settings, machine: Machine) {
     /** The only mode there is until the database is built. */
     records: 'message',
     driver: backupDriver(values.backup_driver) ?? { kind: 'swift', classPath: '' },
-    transport: { url: transportUrl, controlExchange: values.control_exchange },
+    transport: {
+      url: transportUrl,
+      controlExchange: values.control_exchange,
+      isPingEnabled: values.rpc_ping_enabled,
+    },
     rabbit: rabbitOptions(settings),
     declare: agent.declare,
     notifications: {

@@ -31,6 +31,7 @@ const serviceOptions = {
     minimum: 1,
     unit: 'seconds',
   }),
+  rpc_ping_enabled: flag(false, 'Answer oslo_rpc_server_ping, by which operators probe services.'),
   debug: flag(false, 'Log what only a developer wants to see.'),
   log_file: optionalText('Log to this file, in log_dir where it is relative.', {
     deprecatedNames: ['logfile'],

@@ -33,6 +33,9 @@ type Written = {
   readonly place: OptionPlace
 }
 
+// What follows a dollar sign may be half of a password.
+const brokenSecret = 'holds a $ that refers to nothing; write $$ for a dollar sign'
+
 const locationOf = ({ file, line }: IniValue): Origin => `${file}:${line}`
 const optionText = ({ section, option }: OptionPlace) => `[${section}] ${option}`
 
@@ -132,7 +135,8 @@ export function readSettings(sources: Sources, machine: Machine): Reading {
       else if (option.multi === true) fromFiles.set(option.name, values.filter(Boolean))
       else if (values.length > 0) fromFiles.set(option.name, first)
     } catch (error) {
-      problems.push({ where: origin, option: optionText(option), what: (error as Error).message })
+      const what = option.sensitive === true ? brokenSecret : (error as Error).message
+      problems.push({ where: origin, option: optionText(option), what })
     }
   }
 

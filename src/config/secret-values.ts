@@ -18,9 +18,8 @@ function passwordsIn(url: string): readonly Password[] {
   return passwords
 }
 
-/** The URL with `***` for each password; any other text becomes `***` as a whole. */
-export function maskSecret(value: string): string {
-  if (!value.includes('://')) return '***'
+/** A URL with `***` for each password; any other text as it is. */
+export function maskPasswords(value: string): string {
   return passwordsIn(value)
     .toReversed()
     .reduce(

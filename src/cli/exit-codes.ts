@@ -1,0 +1,83 @@
+// How each kind of end is told to the shell. Scripts of others rely on the numbers.
+
+import { type ErrorCode, errorCodes } from '../domain/errors.ts'
+
+/** Number and meaning, as the documentation lists them. */
+export const exitCodes = {
+  ok: { number: 0, meaning: 'done' },
+  failed: { number: 1, meaning: 'failed in a way that has no number of its own' },
+  usage: { number: 2, meaning: 'the command line cannot be understood' },
+  warnings: { number: 3, meaning: 'done, with warnings' },
+  notFound: { number: 10, meaning: 'no such backup or store' },
+  locked: { number: 11, meaning: 'locked by another agent or program' },
+  auth: { number: 12, meaning: 'credentials are missing, refused or no longer valid' },
+  refused: { number: 13, meaning: 'refused by policy: the request does not fit' },
+  integrity: { number: 14, meaning: 'stored data is not what was written' },
+  source: { number: 15, meaning: 'the volume cannot be read' },
+  unreachable: { number: 16, meaning: 'the store, or Keystone in front of it, cannot be reached' },
+  configuration: { number: 17, meaning: 'the configuration cannot be used' },
+  cancelled: { number: 130, meaning: 'cancelled' },
+} as const
+
+type Exit = keyof typeof exitCodes
+
+const exits: Readonly<Record<ErrorCode, Exit>> = {
+  MESSAGE_MALFORMED: 'refused',
+  MESSAGE_TOO_LARGE: 'refused',
+  METHOD_UNKNOWN: 'refused',
+  VERSION_UNSUPPORTED: 'refused',
+  ARGUMENT_MISSING: 'usage',
+  ARGUMENT_INVALID: 'usage',
+  BACKUP_INVALID_STATE: 'refused',
+  BACKUP_NOT_OURS: 'refused',
+  BACKUP_NOT_FOUND: 'notFound',
+  RECORD_MISMATCH: 'refused',
+  PROJECT_MISMATCH: 'refused',
+  PARENT_NOT_FOUND: 'notFound',
+  PARENT_MISMATCH: 'refused',
+  ENCRYPTION_UNSUPPORTED: 'refused',
+  VOLUME_INVALID_SIZE: 'refused',
+  VOLUME_NOT_FOUND: 'source',
+  VOLUME_OUTSIDE_ROOTS: 'refused',
+  VOLUME_IN_USE: 'locked',
+  VOLUME_TOO_SMALL: 'refused',
+  VOLUME_READ_FAILED: 'source',
+  VOLUME_WRITE_FAILED: 'failed',
+  VOLUME_CHANGED: 'source',
+  STORE_UNAVAILABLE: 'unreachable',
+  STORE_REFUSED: 'failed',
+  STORE_FORBIDDEN: 'auth',
+  STORE_FULL: 'failed',
+  OBJECT_NOT_FOUND: 'notFound',
+  CONTAINER_NOT_FOUND: 'notFound',
+  CONTAINER_INVALID: 'refused',
+  OBJECT_TOO_LARGE: 'refused',
+  UPLOAD_CORRUPT: 'integrity',
+  DOWNLOAD_CORRUPT: 'integrity',
+  TOKEN_EXPIRED: 'auth',
+  CREDENTIALS_REFUSED: 'auth',
+  CREDENTIALS_MISSING: 'auth',
+  ENDPOINT_NOT_FOUND: 'notFound',
+  IDENTITY_UNAVAILABLE: 'unreachable',
+  CHUNK_CORRUPT: 'integrity',
+  MANIFEST_INVALID: 'integrity',
+  COMPRESSION_UNSUPPORTED: 'failed',
+  CONFIGURATION_INVALID: 'configuration',
+  JOURNAL_UNAVAILABLE: 'failed',
+  JOURNAL_LOCKED: 'locked',
+  BROKER_UNAVAILABLE: 'failed',
+  BROKER_REFUSED: 'failed',
+  CRASHED_REPEATEDLY: 'failed',
+  OPERATION_CANCELLED: 'cancelled',
+  AGENT_STOPPING: 'cancelled',
+  ASSERTION_FAILED: 'failed',
+}
+
+export function exitCodeOf(code: ErrorCode): number {
+  return exitCodes[exits[code]].number
+}
+
+/** Which error codes end in `exit`. */
+export function errorsThatEndIn(exit: Exit): readonly ErrorCode[] {
+  return errorCodes.filter((code) => exits[code] === exit)
+}

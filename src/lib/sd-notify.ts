@@ -1,0 +1,92 @@
+import { execFile } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+
+import { delay, monotonicMs } from './clock.ts'
+
+/**
+ * Tells the service manager how we are. Nothing here ever fails or delays the agent: without
+ * NOTIFY_SOCKET, or without the program `systemd-notify`, it does nothing. Disposing it waits for
+ * what is on its way.
+ */
+export interface SdNotify extends AsyncDisposable {
+  /** The agent takes requests. */
+  ready(): void
+  /** What `systemctl status` shows; said at most every ten seconds, and then the last text. */
+  status(text: string): void
+  stopping(): void
+  /** The agent makes progress; to be called more often than WatchdogSec. */
+  watchdog(): void
+}
+
+// Node has no unix datagram sockets, so the program that comes with systemd speaks for us; its unit
+// says NotifyAccess=all. Looked up at fixed places, for PATH may be anybody's.
+const programs = ['/usr/bin/systemd-notify', '/bin/systemd-notify']
+const timeoutMs = 5000
+
+export function sdNotify(
+  env: Readonly<Record<string, string | undefined>>,
+  statusIntervalMs = 10_000,
+): SdNotify {
+  const socket = env['NOTIFY_SOCKET']
+  const program = socket ? programs.find(isExecutable) : undefined
+  const stop = new AbortController()
+  let saying: Promise<void> = Promise.resolve()
+  let waiting: Promise<void> | null = null
+  let nextStatus: string | null = null
+  let statusMs = Number.NEGATIVE_INFINITY
+
+  /** In order: a later word must not be overtaken by an earlier one. */
+  const say = (word: string) => {
+    if (program === undefined) return
+    saying = saying.then(() => run(program, word, { NOTIFY_SOCKET: socket }))
+  }
+  const sayStatus = async () => {
+    try {
+      await delay(Math.max(0, statusMs + statusIntervalMs - monotonicMs()), stop.signal)
+    } catch {
+      return // Disposed: nobody needs the status any more.
+    }
+    statusMs = monotonicMs()
+    say(`STATUS=${nextStatus}`)
+    await saying
+  }
+
+  return {
+    ready: () => say('READY=1'),
+    stopping: () => say('STOPPING=1'),
+    watchdog: () => say('WATCHDOG=1'),
+    status(text) {
+      if (program === undefined) return
+      nextStatus = oneLine(text)
+      waiting ??= sayStatus().finally(() => {
+        waiting = null
+      })
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await waiting
+      await saying
+    },
+  }
+}
+
+/** A line break would begin another assignment. */
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').slice(0, 500)
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function run(program: string, word: string, env: NodeJS.ProcessEnv): Promise<void> {
+  return new Promise((resolve) => {
+    // Whether it was heard changes nothing for us.
+    execFile(program, [word], { env, timeout: timeoutMs }, () => resolve())
+  })
+}

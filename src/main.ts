@@ -1,0 +1,5 @@
+import process from 'node:process'
+
+import { runCommandLine } from './cli/command-line.ts'
+
+process.exitCode = await runCommandLine(process.argv.slice(2))
