@@ -4,6 +4,7 @@ import type { StoredChunk } from './stored-chunk.ts'
 
 // Beyond it an object is rather fetched once more than its pieces be gathered for ever.
 const piecesMax = 32_768
+const zerosBytesMax = 67_108_864 // In one step.
 
 /** One backup of a chain, as far as its restore must know it. */
 export type RestoreLink = {
@@ -64,7 +65,7 @@ export async function* planRestore(
         addPiece(owner.open, position, end)
         if (owner.open.pieces.length === piecesMax) yield take(owner.container, owner.open)
       } else if (position < zerosEnd) {
-        yield zeros(position, Math.min(end, zerosEnd))
+        yield* zeros(position, Math.min(end, zerosEnd))
       }
       position = end
       for (const cursor of cursors) {
@@ -73,7 +74,7 @@ export async function* planRestore(
         await advance(cursor)
       }
     }
-    if (position < zerosEnd) yield zeros(position, zerosEnd)
+    if (position < zerosEnd) yield* zeros(position, zerosEnd)
   } finally {
     await Promise.all(cursors.map(({ chunks }) => chunks.return?.()))
   }
@@ -135,6 +136,9 @@ function take(container: string, open: OpenChunk): RestoreStep {
   return { kind: 'chunk', container, chunk, pieces }
 }
 
-function zeros(start: number, end: number): RestoreStep {
-  return { kind: 'zeros', extent: { offsetBytes: start, lengthBytes: end - start } }
+function* zeros(start: number, end: number): Generator<RestoreStep, void, undefined> {
+  for (let offsetBytes = start; offsetBytes < end; offsetBytes += zerosBytesMax) {
+    const lengthBytes = Math.min(zerosBytesMax, end - offsetBytes)
+    yield { kind: 'zeros', extent: { offsetBytes, lengthBytes } }
+  }
 }

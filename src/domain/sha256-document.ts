@@ -46,7 +46,9 @@ export type Sha256Reader = {
   readonly write: (piece: Uint8Array) => void
   /** The packed digests that were complete since the last call; valid until the next `write`. */
   readonly taken: () => Uint8Array
-  readonly end: () => { readonly blockSizeBytes: number; readonly digestCount: number }
+  readonly end: () => void
+  /** What the whole document says; throws MANIFEST_INVALID where it is not to be trusted. */
+  readonly result: () => { readonly blockSizeBytes: number; readonly digestCount: number }
 }
 
 /**
@@ -93,8 +95,8 @@ export function sha256Reader(
       packedBytes = 0
       return digests
     },
-    end() {
-      scanner.end()
+    end: scanner.end,
+    result() {
       checkIdentity(document, members, expected)
       if (!hasList) throw manifestInvalid(document, 'has no sha256s')
       const blockSizeBytes = members.get('chunk_size')

@@ -1,0 +1,10 @@
+declare module 'seek-bzip' {
+  type ByteSource = { readonly readByte: () => number; readonly eof: () => boolean }
+  type ByteSink = { readonly writeByte: (byte: number) => void }
+
+  const bunzip: {
+    /** Throws TypeError where the input is no bzip2 stream (or, with `isMultiStream`, several). */
+    readonly decode: (input: ByteSource, output: ByteSink, isMultiStream: boolean) => void
+  }
+  export = bunzip
+}
