@@ -21,7 +21,7 @@ const volumeBytes = 256 * mebibyte
 const checkout = path.resolve(import.meta.dirname, '..')
 const command = path.join(checkout, 'bin/cinder-backup-agent')
 const servicesScript = path.join(checkout, 'scripts/services')
-const store = process.env['STORE'] === 'swift' ? 'swift' : 'posix'
+const store = process.argv[2] === 'swift' ? 'swift' : 'posix'
 const wanted = store === 'swift' ? [] : ['rabbitmq']
 
 const say = (text: string) => process.stdout.write(`${text}\n`)
@@ -73,9 +73,17 @@ async function makeVolume(folder: string, id: string, stack: AsyncDisposableStac
 /** Text, noise and holes, as a disk has them. */
 async function fillVolume(device: string): Promise<void> {
   const file = await open(device, 'r+')
-  const text = Buffer.from(readFileSync('/etc/services').toString().repeat(200)).subarray(0, mebibyte)
+  const text = Buffer.from(readFileSync('/etc/services').toString().repeat(200)).subarray(
+    0,
+    mebibyte,
+  )
   for (let index = 0; index < 160; index += 1) {
-    await file.write(index % 3 === 0 ? randomBytes(mebibyte) : text, 0, text.length, index * mebibyte)
+    await file.write(
+      index % 3 === 0 ? randomBytes(mebibyte) : text,
+      0,
+      text.length,
+      index * mebibyte,
+    )
   }
   await file.sync()
   await file.close()

@@ -161,7 +161,7 @@ function cancelledEnd(
   const sequence = journal.nextSequence(job.id)
   const event =
     operation === 'restore'
-      ? errorEvent(job, record, sequence, toAgentError(reason), restoreRemains(thrown))
+      ? errorEvent(job, record, sequence, toAgentError(reason), restoreRemains(thrown, job))
       : jobEvent(job, 'end', record, sequence)
   log.info(`${operation} cancelled`)
   return { outcome: { kind: 'cancelled' }, record, events: [event] }
@@ -182,7 +182,7 @@ function failedEnd(
     // A failed restore says nothing against the backup. Source: cinder/backup/manager.py.
     fail_reason: isRestore ? before.fail_reason : failReason(error),
   }
-  const extra = isRestore ? restoreRemains(error) : {}
+  const extra = isRestore ? restoreRemains(error, job) : {}
   const event = errorEvent(job, record, journal.nextSequence(job.id), error, extra)
   const tell = error.kind === 'rejected' ? log.warn : log.error
   tell(`${operation} failed`, { error })
@@ -190,12 +190,16 @@ function failedEnd(
   return { outcome: { kind: 'failed', code, message }, record, events: [event] }
 }
 
-/** What a restore that did not end well has done to its target, as far as it is known. */
-function restoreRemains(thrown: unknown): JsonObject {
+/** What a restore that did not end well has made of its target, as far as it is known. */
+function restoreRemains(thrown: unknown, job: Job): JsonObject {
   const context = thrown instanceof AgentError ? thrown.context : {}
-  const extents = context['restoredExtents']
-  if (extents === undefined) return { target_usable: null }
-  return { restored_extents: extents as Json, target_usable: false }
+  const extents = context['restoredExtents'] as Json | undefined
+  if (extents === undefined && job.starts <= 1) return { target: 'untouched' }
+  return {
+    target: 'unusable',
+    restored_extents: extents ?? [],
+    restored_bytes_not_listed: (context['restoredBytesNotListed'] as Json | undefined) ?? 0,
+  }
 }
 
 /** Runs `write` until the journal takes it. Rejects with the signal's reason. */

@@ -1,0 +1,168 @@
+import { setMaxListeners } from 'node:events'
+import path from 'node:path'
+
+import { openJournal } from './adapters/journal/sqlite-journal.ts'
+import { rabbitPublisher } from './adapters/rpc/rabbit-publisher.ts'
+import { connectRabbitServer } from './adapters/rpc/rabbit-rpc-server.ts'
+import { fileSpool } from './adapters/spool/file-spool.ts'
+import { pathVolumes } from './adapters/volumes/path-volumes.ts'
+import type { Config } from './config.ts'
+import { byteBudget } from './lib/byte-budget.ts'
+import { wallClockMs } from './lib/clock.ts'
+import { every } from './lib/every.ts'
+import { openStores, type Stores } from './open-stores.ts'
+import { createBackup } from './operations/create-backup.ts'
+import { deleteBackup } from './operations/delete-backup.ts'
+import { restoreBackup } from './operations/restore-backup.ts'
+import { jobRunner } from './operations/run-jobs.ts'
+import { sendOutbox } from './operations/send-outbox.ts'
+import { watchStore } from './operations/watch-store.ts'
+import type { Journal } from './ports/journal.ts'
+import type { Log } from './ports/log.ts'
+import { requestHandler } from './rpc-handlers.ts'
+
+const topic = 'cinder-backup'
+
+/** Deliveries in hand from the host's own queue: each is settled by one transaction. */
+const prefetch = 8
+
+/** Old jobs are forgotten once an hour. */
+const forgetMs = 3_600_000
+
+/** Tells a supervisor how the agent is. */
+export type Readiness = { ready(): void; status(text: string): void; stopping(): void }
+
+/**
+ * The only place that knows every part. Runs until `signal` aborts, then stops consuming, leaves the
+ * jobs for the next start and closes in reverse order. Rejects where it cannot start:
+ * JOURNAL_LOCKED, JOURNAL_UNAVAILABLE, CONFIGURATION_INVALID, BROKER_REFUSED.
+ */
+export async function runAgent(
+  config: Config,
+  log: Log,
+  readiness: Readiness,
+  signal: AbortSignal,
+): Promise<void> {
+  setMaxListeners(0, signal)
+  const { host, stateDir, limits } = config
+  using journal = openJournal(stateDir)
+  const spool = await fileSpool(path.join(stateDir, 'spool'))
+  await using stores = openStores(config, log)
+  const bus = busOptions(config)
+  await using publisher = rabbitPublisher(bus, log)
+  await using server = connectRabbitServer(bus, publisher, log)
+
+  const volumes = pathVolumes(config.volumes)
+  const budget = byteBudget(limits.memoryBytesMax)
+  const deps = { ...backupOptions(config, stores), journal, spool, stores, volumes, budget }
+  const runner = jobRunner({
+    journal,
+    outbox: journal,
+    publisher,
+    host,
+    log,
+    operations: {
+      create: createBackup(deps),
+      restore: restoreBackup(deps),
+      delete: deleteBackup(stores),
+    },
+    jobsMax: limits.jobsMax,
+    onCount(count) {
+      server.takeShared(count < limits.jobsMax)
+      readiness.status(`${count} jobs in hand`)
+    },
+  })
+  for (const job of journal.unfinished()) runner.take(job)
+
+  const handle = requestHandler({
+    journal,
+    runner,
+    publisher,
+    topic,
+    host,
+    service: config.driver.classPath,
+    publishCapabilities: async () => undefined,
+    checkStore: (context) => void stores.storeFor(context, context.projectId),
+    log,
+    signal,
+  })
+  const working = Promise.all([
+    runner.run(signal),
+    sendOutbox({ outbox: journal, publisher, log }, signal),
+    watchStore(stores.probe, log, signal),
+    forgetOld(journal, log, signal),
+  ])
+  await serveUntilStopped(async () => {
+    await server.serve(handle, signal)
+    const { records, volumes } = config
+    log.info('serving', {
+      queues: server.queues,
+      host,
+      records,
+      volumes: volumes.kind,
+      jobs: runner.count,
+    })
+    readiness.ready()
+  }, signal)
+  readiness.stopping()
+  await server.stop()
+  await working
+  log.info('stopped', { jobs_left: runner.count })
+}
+
+/** Resolves when `signal` aborts; rejects where serving fails before that. */
+async function serveUntilStopped(serve: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  const stopped = new Promise<void>((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  try {
+    await serve()
+    await stopped
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
+function busOptions(config: Config) {
+  const { host, transport, rabbit, declare, notifications, limits } = config
+  return {
+    transportUrl: transport.url,
+    controlExchange: transport.controlExchange,
+    rabbit,
+    declare,
+    topic,
+    host,
+    prefetch,
+    messageBytesMax: limits.messageBytesMax,
+    rpcPingEnabled: transport.isPingEnabled,
+    notifications,
+  }
+}
+
+function backupOptions(config: Config, stores: Stores) {
+  const { backups, limits, driver, availabilityZone } = config
+  return {
+    service: driver.classPath,
+    availabilityZone,
+    sizes: {
+      objectSizeBytes: stores.objectSizeBytes,
+      blockSizeBytes: stores.blockSizeBytes,
+      memoryMax: limits.memoryBytesMax,
+      workers: limits.workers,
+    },
+    compression: backups.compression,
+    zeroChunks: backups.zeroChunks,
+    verifyUpload: backups.verifyUpload,
+    uploadsMax: limits.uploadsMax,
+  }
+}
+
+async function forgetOld(journal: Journal, log: Log, signal: AbortSignal): Promise<void> {
+  await every(forgetMs, signal, () => {
+    try {
+      journal.forgetOld(wallClockMs())
+    } catch (error) {
+      log.warn('cannot forget old jobs', { error })
+    }
+  })
+}

@@ -1,0 +1,68 @@
+import process from 'node:process'
+
+import { SingleBar } from 'cli-progress'
+
+import type { Json } from '../domain/json.ts'
+import type { Heard } from './follow-events.ts'
+
+/** What `send` shows: lines on stdout, a progress bar on a terminal's stderr. */
+export type Screen = {
+  accepted(method: string, backupId: string | null, answer: Json): void
+  heard(event: Heard): void
+  done(event: Heard, isWell: boolean): void
+}
+
+/** One JSON object a line, for scripts: `message_type` is `accepted`, then each event's kind. */
+export function jsonScreen(): Screen {
+  const line = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`)
+  return {
+    accepted: (method, backupId, answer) =>
+      line({ message_type: 'accepted', method, backup_id: backupId, answer }),
+    heard: ({ kind, payload }) => line({ message_type: kind, ...payload }),
+    done: () => undefined,
+  }
+}
+
+/** Words for a person; without a terminal, a line for each event but progress. */
+export function plainScreen(): Screen {
+  const bar = process.stderr.isTTY ? progressBar() : null
+  const line = (text: string) => process.stdout.write(`${text}\n`)
+  return {
+    accepted(method, backupId, answer) {
+      line(backupId === null ? JSON.stringify(answer) : `${method} of backup ${backupId} accepted`)
+    },
+    heard(event) {
+      if (event.kind === 'started') line(`started by ${event.payload['host']}`)
+      if (event.kind === 'progress') bar?.show(event)
+    },
+    done({ payload }, isWell) {
+      bar?.stop()
+      if (isWell) {
+        line(`ended well: backup ${payload['backup_id']} is ${payload['status']}`)
+        return
+      }
+      const code = payload['code'] ?? 'OPERATION_CANCELLED'
+      const message = payload['message'] ?? `backup is ${payload['status']}`
+      process.stderr.write(`failed: ${code}: ${message}\n`)
+    },
+  }
+}
+
+function progressBar() {
+  const format = '{bar} {percentage}% | {rate} MB/s | {left} s left'
+  const bar = new SingleBar({ format, hideCursor: true, clearOnComplete: false })
+  let isShown = false
+  return {
+    show({ payload, ...event }: Heard) {
+      const percent = event.kind === 'progress' ? event.percent : 0
+      const rate = (Number(payload['bytes_per_second'] ?? 0) / 1e6).toFixed(1)
+      const values = { rate, left: payload['seconds_left'] ?? '?' }
+      if (isShown) bar.update(percent, values)
+      else bar.start(100, percent, values)
+      isShown = true
+    },
+    stop() {
+      if (isShown) bar.stop()
+    },
+  }
+}

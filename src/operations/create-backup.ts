@@ -1,0 +1,262 @@
+import { type BackupPlan, checkSha256fileFits, chunkSizeFor } from '../domain/backup-plan.ts'
+import type { BackupRecord } from '../domain/backup-record.ts'
+import type { Compression } from '../domain/compression.ts'
+import { documentHeader } from '../domain/document-header.ts'
+import { AgentError } from '../domain/errors.ts'
+import { checkPrefix, metadataName, sha256fileName } from '../domain/object-names.ts'
+import type { RequestContext } from '../domain/request-context.ts'
+import type { StoreLayout } from '../domain/store-layout.ts'
+import { backupVolume } from '../engine/backup-volume.ts'
+import { chunkList } from '../engine/chunk-list.ts'
+import { checkCompression } from '../engine/codecs.ts'
+import { readParentDigests } from '../engine/read-manifest.ts'
+import { metadataBody, sha256fileBody } from '../engine/write-manifest.ts'
+import type { ByteBudget } from '../lib/byte-budget.ts'
+import { prefixStamp } from '../lib/time-text.ts'
+import type { Journal } from '../ports/journal.ts'
+import type { ObjectStore } from '../ports/object-store.ts'
+import type { Spool, SpoolFile } from '../ports/spool.ts'
+import type { VolumeReader, Volumes } from '../ports/volumes.ts'
+import { findParent, type PlacedBackup } from './find-backup.ts'
+import type { Run, RunOperation } from './operation.ts'
+import { removeObjects } from './remove-objects.ts'
+
+/** What operations know of the store. */
+export type StoreAccess = {
+  readonly layout: StoreLayout
+  readonly storeFor: (context: RequestContext, projectId: string | null) => ObjectStore
+}
+
+export type CreateDeps = {
+  readonly journal: Pick<Journal, 'record'>
+  readonly stores: StoreAccess
+  readonly volumes: Volumes
+  readonly spool: Spool
+  readonly budget: ByteBudget
+  /** Upstream's class path of the driver. */
+  readonly service: string
+  readonly availabilityZone: string
+  readonly sizes: {
+    readonly objectSizeBytes: number
+    readonly blockSizeBytes: number
+    readonly memoryMax: number
+    readonly workers: number
+  }
+  readonly compression: Compression
+  readonly zeroChunks: 'compat' | 'sparse'
+  readonly verifyUpload: 'auto' | 'on' | 'off'
+  readonly uploadsMax: number
+}
+
+const gibibyte = 2 ** 30
+
+type Place = { readonly container: string; readonly prefix: string }
+
+/**
+ * Backs the volume (or snapshot) of a record up, wholly or on top of its parent. The metadata object
+ * is written last: without it there is no backup. A run that was cut short is done again under the
+ * same prefix, and what it left is removed first.
+ */
+export function createBackup(deps: CreateDeps): RunOperation {
+  return async (run, signal) => {
+    const record = run.record()
+    checkRecord(record)
+    await checkCompression(deps.compression)
+    const store = deps.stores.storeFor(run.job.context, record.project_id)
+    const { volume_id: volumeId, snapshot_id: snapshotId } = record
+    await using volume = await deps.volumes.openSource({ volumeId, snapshotId }, signal)
+    const size = sizeGib(run, volume)
+
+    const place = choosePlace(record, deps)
+    const parent = await parentOf(run, place, store, deps, signal)
+    await using parentDigests = parent === null ? null : await deps.spool.open()
+    if (parent !== null && parentDigests !== null) {
+      checkParentSize(record, size, parent)
+      await readDigests(store, parent, deps.sizes.blockSizeBytes, parentDigests, signal)
+    }
+    await checkSizes(volume, store, deps, signal)
+    await claimPlace(run, place, size, store, deps, signal)
+
+    const objectCount = await writeBackup(
+      run,
+      { place, volume, parentDigests, store },
+      deps,
+      signal,
+    )
+    return { record: { object_count: objectCount } }
+  }
+}
+
+function checkRecord({ id, encryption_key_id: keyId, size }: BackupRecord): void {
+  if (keyId !== null) {
+    throw new AgentError(
+      'ENCRYPTION_UNSUPPORTED',
+      `the volume of backup ${id} is encrypted with key ${keyId}, and keys cannot be kept yet: back it up with cinder-backup`,
+      { backupId: id },
+    )
+  }
+  if (size === null || size > 0) return
+  throw new AgentError('VOLUME_INVALID_SIZE', `backup ${id} is of a volume of ${size} GiB`, {
+    backupId: id,
+  })
+}
+
+/** Decision D27: the device counts; what the record says of its size is compared and told. */
+function sizeGib({ log, record }: Run, { sizeBytes, path }: VolumeReader): number {
+  const { size } = record()
+  if (size !== null && size * gibibyte !== sizeBytes) {
+    log.warn('the device has another size than the record', { path, sizeBytes, size_gib: size })
+  }
+  return size ?? Math.ceil(sizeBytes / gibibyte)
+}
+
+/** The place of an earlier start of this job or of an earlier try, else a new one. */
+function choosePlace(record: BackupRecord, { stores }: CreateDeps): Place {
+  const { layout } = stores
+  const container = record.container ?? layout.defaultContainer(record.id)
+  const prefix = record.service_metadata ?? layout.prefix(record, prefixStamp())
+  checkPrefix(prefix, record)
+  return { container, prefix }
+}
+
+/** Notes the place before the first object is there, so that whatever happens they can be found. */
+async function claimPlace(
+  run: Run,
+  { container, prefix }: Place,
+  size: number,
+  store: ObjectStore,
+  { service, availabilityZone }: CreateDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const mayHaveObjects = run.record().service_metadata !== null
+  const zone = run.record().availability_zone ?? availabilityZone
+  await run.change(
+    { container, service_metadata: prefix, service, size, availability_zone: zone },
+    signal,
+  )
+  await store.ensureContainer(container, signal)
+  if (!mayHaveObjects) return
+  const count = await removeObjects(store, { container, objectPrefix: prefix }, signal)
+  if (count > 0) run.log.info('objects of an earlier start removed', { count, prefix })
+}
+
+async function parentOf(
+  { job, record }: Run,
+  { container, prefix }: Place,
+  store: ObjectStore,
+  { journal, stores }: CreateDeps,
+  signal: AbortSignal,
+): Promise<PlacedBackup | null> {
+  const { id, volume_id: volumeId, parent_id: parentId, size } = record()
+  if (parentId === null) return null
+  const child = { id, volumeId, parentId, sizeGib: size, container, objectPrefix: prefix }
+  const asked = { backup: job.request.backup, context: job.context }
+  return findParent(child, parentId, asked, { journal, store, layout: stores.layout }, signal)
+}
+
+/** Source: cinder/backup/chunkeddriver.py, `_prepare_backup` and `backup`. */
+function checkParentSize({ id }: BackupRecord, size: number, parent: PlacedBackup): void {
+  if (parent.sizeGib === null || size <= parent.sizeGib) return
+  throw new AgentError(
+    'PARENT_MISMATCH',
+    `the volume of backup ${id} has ${size} GiB, its parent ${parent.id} only ${parent.sizeGib}: take a full backup`,
+    { backupId: id, parentId: parent.id },
+  )
+}
+
+async function readDigests(
+  store: ObjectStore,
+  { id, volumeId, container, objectPrefix }: PlacedBackup,
+  blockSizeBytes: number,
+  into: SpoolFile,
+  signal: AbortSignal,
+): Promise<void> {
+  const place = { container, prefix: objectPrefix, record: { id, volume_id: volumeId } }
+  await readParentDigests(store, place, blockSizeBytes, into, signal)
+}
+
+/** Refuses in the first second what could not be finished after hours (decision D11). */
+async function checkSizes(
+  { sizeBytes }: VolumeReader,
+  store: ObjectStore,
+  { sizes }: CreateDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const { objectBytesMax } = await store.limits(signal)
+  const { blockSizeBytes } = sizes
+  checkSha256fileFits({ volumeBytes: sizeBytes, blockSizeBytes, objectBytesMax })
+}
+
+type Sources = {
+  readonly place: Place
+  readonly volume: VolumeReader
+  readonly parentDigests: SpoolFile | null
+  readonly store: ObjectStore
+}
+
+/** Writes chunks, then sha256file, then metadata; resolves to the number of chunks. */
+async function writeBackup(
+  run: Run,
+  { place, volume, parentDigests, store }: Sources,
+  deps: CreateDeps,
+  signal: AbortSignal,
+): Promise<number> {
+  const { container, prefix } = place
+  const plan = planFor(run, place, deps)
+  await using digests = await deps.spool.open()
+  await using entries = await deps.spool.open()
+  const chunks = chunkList(entries, prefix)
+  const { sizeBytes } = volume
+
+  const windows = backupVolume(
+    volume,
+    store,
+    plan,
+    { parent: parentDigests, own: digests },
+    deps.budget,
+    signal,
+  )
+  run.progress(0, sizeBytes)
+  for await (const { endBytes, chunks: stored } of windows) {
+    await chunks.append(stored)
+    run.progress(endBytes, sizeBytes)
+  }
+
+  const record = run.record()
+  const header = documentHeader(record)
+  const sha256file = sha256fileBody(header, plan.blockSizeBytes, digests)
+  await store.putObject({ container, name: sha256fileName(prefix) }, sha256file, signal)
+  const leavesOutZeros = plan.zeroChunks === 'sparse' && parentDigests === null
+  const metadata = await metadataBody(
+    {
+      header,
+      parentId: record.parent_id,
+      volumeMeta: run.job.request.volumeMeta,
+      zerosLeftOutOfBytes: leavesOutZeros ? sizeBytes : null,
+    },
+    chunks,
+  )
+  await store.putObject({ container, name: metadataName(prefix) }, metadata, signal)
+  return chunks.count()
+}
+
+function planFor(run: Run, { container, prefix }: Place, deps: CreateDeps): BackupPlan {
+  const { sizes, compression, uploadsMax, zeroChunks, verifyUpload } = deps
+  const chunkSizeBytes = chunkSizeFor(sizes)
+  if (chunkSizeBytes !== sizes.objectSizeBytes) {
+    run.log.info('chunks are smaller than configured, to fit memory_max', {
+      chunk_size_bytes: chunkSizeBytes,
+      configured_bytes: sizes.objectSizeBytes,
+    })
+  }
+  return {
+    container,
+    prefix,
+    chunkSizeBytes,
+    blockSizeBytes: sizes.blockSizeBytes,
+    compression,
+    uploadsMax,
+    zeroChunks,
+    verifiesUpload: verifyUpload !== 'off',
+  }
+}

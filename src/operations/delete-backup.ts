@@ -1,0 +1,64 @@
+import type { BackupRecord } from '../domain/backup-record.ts'
+import { checkPrefix } from '../domain/object-names.ts'
+import type { RequestContext } from '../domain/request-context.ts'
+import type { StoreLayout } from '../domain/store-layout.ts'
+import { delay } from '../lib/clock.ts'
+import { recordTime } from '../lib/time-text.ts'
+import type { ObjectStore } from '../ports/object-store.ts'
+import { findPrefix } from './find-backup.ts'
+import type { RunOperation } from './operation.ts'
+import { removeObjects } from './remove-objects.ts'
+
+type Deps = {
+  readonly storeFor: (context: RequestContext, projectId: string | null) => ObjectStore
+  readonly layout: StoreLayout
+}
+
+/**
+ * A store may finish an upload that a cancel has cut off, and then has an object more. It is looked
+ * for once again after this time.
+ */
+const lateObjectMs = 1500
+
+/**
+ * Removes every object of a backup; its record is deleted only when a listing says that none is left.
+ * A backup that never got a container or a prefix has none, and no store is asked, unless another
+ * host began it: then it is looked for.
+ * Source: cinder/backup/chunkeddriver.py, `delete_backup`.
+ */
+export function deleteBackup({ storeFor, layout }: Deps): RunOperation {
+  return async ({ job, log, record }, signal) => {
+    const asked = job.request.backup.record
+    const isCancel = asked.status === 'creating'
+    const wasElsewhere = isCancel && asked.host !== null && asked.host !== record().host
+    if (record().service_metadata !== null || wasElsewhere) {
+      const store = storeFor(job.context, record().project_id)
+      const place = await placeToEmpty(record(), store, layout, signal)
+      if (place !== null) {
+        let count = await removeObjects(store, place, signal)
+        if (isCancel) {
+          await delay(lateObjectMs, signal)
+          count += await removeObjects(store, place, signal)
+        }
+        log.info('objects removed', { count, ...place })
+      }
+    }
+    return { record: { deleted: true, deleted_at: recordTime() } }
+  }
+}
+
+async function placeToEmpty(
+  record: BackupRecord,
+  store: ObjectStore,
+  layout: StoreLayout,
+  signal: AbortSignal,
+): Promise<{ container: string; objectPrefix: string } | null> {
+  const { id, volume_id: volumeId, service_metadata: objectPrefix } = record
+  if (objectPrefix !== null) {
+    checkPrefix(objectPrefix, record)
+    return record.container === null ? null : { container: record.container, objectPrefix }
+  }
+  const container = record.container ?? layout.defaultContainer(id)
+  const found = await findPrefix({ id, volumeId, container }, store, layout, signal)
+  return found === null ? null : { container, objectPrefix: found.objectPrefix }
+}

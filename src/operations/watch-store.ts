@@ -1,0 +1,37 @@
+import { every } from '../lib/every.ts'
+import type { Log } from '../ports/log.ts'
+
+type Probe = (signal: AbortSignal) => Promise<unknown>
+
+/** As often as Cinder means to. Source: cinder/backup/manager.py, backup_driver_init_check_interval. */
+const intervalMs = 60_000
+
+/** How long a store may take to answer a probe before it is called away. */
+const answerMs = 15_000
+
+/**
+ * Asks the store now and then whether it is there, and tells when that changes: at the start too, so
+ * that a wrong address is seen before the first backup fails of it. Runs until `signal` aborts.
+ */
+export async function watchStore(
+  probe: Probe | null,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  if (probe === null) {
+    log.info('the store is not watched: its address comes with each request')
+    return
+  }
+  let wasThere: boolean | null = null
+  await every(intervalMs, signal, async () => {
+    try {
+      await probe(AbortSignal.any([signal, AbortSignal.timeout(answerMs)]))
+      if (wasThere !== true) log.info('the store answers')
+      wasThere = true
+    } catch (error) {
+      if (signal.aborted) return
+      if (wasThere !== false) log.warn('the store does not answer, asking on', { error })
+      wasThere = false
+    }
+  })
+}

@@ -1,0 +1,289 @@
+import { backupFromPrimitive } from './adapters/rpc/versioned-object.ts'
+import type { BackupRecord, BackupWithParents } from './domain/backup-record.ts'
+import { AgentError, toAgentError } from './domain/errors.ts'
+import type { JobRequest, Operation } from './domain/job.ts'
+import type { Json, JsonObject } from './domain/json.ts'
+import { checkAsked, mergeKnown } from './domain/request-check.ts'
+import type { RequestContext } from './domain/request-context.ts'
+import { isCompatible } from './domain/rpc-version.ts'
+import { volumeMetaText } from './domain/volume-meta.ts'
+import { refusalEvent } from './operations/job-events.ts'
+import type { JobRunner } from './operations/run-jobs.ts'
+import type { DeliveryId, Journal } from './ports/journal.ts'
+import type { Log } from './ports/log.ts'
+import type { Disposition, Publisher, RequestHandler, RpcRequest } from './ports/rpc.ts'
+
+export type HandlerDeps = {
+  readonly journal: Journal
+  readonly runner: JobRunner
+  readonly publisher: Pick<Publisher, 'cast'>
+  readonly topic: string
+  readonly host: string
+  /** Upstream's class path of our driver. */
+  readonly service: string
+  /** Throws where no store could be opened for the caller. */
+  readonly checkStore: (context: RequestContext) => void
+  readonly publishCapabilities: () => Promise<void>
+  readonly log: Log
+  readonly signal: AbortSignal
+}
+
+/** What we serve. Source: cinder/backup/manager.py, BackupManager.RPC_API_VERSION of 2023.1 on. */
+const servedVersion = '2.4'
+
+type Parameter = { readonly name: string; readonly isRequired: boolean }
+
+type Method = { readonly parameters: readonly Parameter[] } & (
+  | { readonly operation: Operation }
+  | { readonly answer: (request: RpcRequest, deps: HandlerDeps) => Promise<Json> }
+)
+
+const required = (name: string): Parameter => ({ name, isRequired: true })
+const optional = (name: string): Parameter => ({ name, isRequired: false })
+
+// The closed list of what can be asked of us (see docs/rpc.md).
+const methods: Readonly<Record<string, Method>> = {
+  create_backup: {
+    operation: 'create',
+    parameters: [required('backup'), optional('volume_meta')],
+  },
+  restore_backup: {
+    operation: 'restore',
+    parameters: [required('backup'), required('volume_id'), optional('volume_is_new')],
+  },
+  delete_backup: {
+    operation: 'delete',
+    parameters: [required('backup'), optional('passed_on')],
+  },
+  check_support_to_force_delete: {
+    parameters: [],
+    answer: async ({ context }, { checkStore }) => {
+      checkStore(context)
+      return true // Every chunked driver can. Source: cinder/backup/chunkeddriver.py.
+    },
+  },
+  publish_service_capabilities: {
+    parameters: [],
+    answer: async (_request, { publishCapabilities }) => {
+      await publishCapabilities()
+      return null
+    },
+  },
+}
+
+/** Turns a request into a job of the journal or an answer. Rejects as `RequestHandler` says. */
+export function requestHandler(deps: HandlerDeps): RequestHandler {
+  return async (request) => {
+    const method = methodOf(request)
+    checkArguments(request, method, deps.log)
+    if ('answer' in method) {
+      return { kind: 'answered', result: await method.answer(request, deps) }
+    }
+    return acceptJob(request, method.operation, deps)
+  }
+}
+
+/** The texts are oslo's own. Source: oslo_messaging/rpc/dispatcher.py. */
+function methodOf({ method: name, namespace, version }: RpcRequest): Method {
+  if (namespace !== null || !isCompatible(servedVersion, version)) {
+    throw new AgentError(
+      'VERSION_UNSUPPORTED',
+      `Endpoint does not support RPC version ${version}. Attempted method: ${name}`,
+    )
+  }
+  const method = Object.hasOwn(methods, name) ? methods[name] : undefined
+  if (method === undefined) {
+    throw new AgentError('METHOD_UNKNOWN', `Endpoint does not support RPC method ${name}`)
+  }
+  return method
+}
+
+function checkArguments({ method: name, args }: RpcRequest, { parameters }: Method, log: Log) {
+  for (const { name: parameter, isRequired } of parameters) {
+    if (!isRequired || Object.hasOwn(args, parameter)) continue
+    throw new AgentError(
+      'ARGUMENT_MISSING',
+      `${name}() missing 1 required positional argument: '${parameter}'`,
+    )
+  }
+  const known = parameters.map((parameter) => parameter.name)
+  const unknown = Object.keys(args).filter((argument) => !known.includes(argument))
+  if (unknown.length === 0) return
+  log.warn('unknown arguments ignored', { method: name, arguments: unknown.slice(0, 8) })
+}
+
+async function acceptJob(
+  request: RpcRequest,
+  operation: Operation,
+  deps: HandlerDeps,
+): Promise<Disposition> {
+  const { journal, runner, log } = deps
+  const id = deliveryId(request)
+  let jobRequest: JobRequest
+  try {
+    jobRequest = jobRequestOf(request, operation, deps)
+    if (await isPassedOn(request, jobRequest, deps)) return { kind: 'ignored' }
+    checkHands(jobRequest, runner)
+  } catch (error) {
+    if (deps.signal.aborted) {
+      throw new AgentError('JOURNAL_UNAVAILABLE', 'the agent is stopping: the request stays queued')
+    }
+    if (refuse(request, operation, id, toAgentError(error), deps)) throw error
+    return { kind: 'ignored' }
+  }
+
+  const { context, replyTo } = request
+  const acceptance = journal.accept({
+    id,
+    request: jobRequest,
+    context,
+    replyTo: replyTo?.kind === 'oslo' ? replyTo : null,
+  })
+  const { record } = jobRequest.backup
+  log.info('request accepted', {
+    request_id: context.requestId,
+    backup_id: record.id,
+    volume_id: jobRequest.targetVolumeId ?? record.volume_id,
+    operation,
+    as: acceptance.kind,
+  })
+  if (acceptance.kind === 'repeated') return { kind: 'ignored' }
+  if (acceptance.kind === 'ended-well') {
+    return { kind: 'accepted', jobId: acceptance.jobId, backupId: record.id }
+  }
+  if (acceptance.kind === 'new') runner.take(acceptance.job)
+  else runner.watch(acceptance.job.id)
+  return { kind: 'accepted', jobId: acceptance.job.id, backupId: record.id }
+}
+
+/** A body without `_unique_id` is known again only where the broker says that it redelivers. */
+function deliveryId({ uniqueId, bodySha256, redelivered }: RpcRequest): DeliveryId {
+  return uniqueId === null
+    ? { key: `sha256:${bodySha256}`, identifies: redelivered }
+    : { key: uniqueId, identifies: true }
+}
+
+function jobRequestOf(
+  { args, context }: RpcRequest,
+  operation: Operation,
+  { journal, service }: HandlerDeps,
+): JobRequest {
+  const asked = backupFromPrimitive(args['backup'] ?? null)
+  const known = journal.record(asked.record.id)
+  const backup: BackupWithParents = { ...asked, record: mergeKnown(asked.record, known) }
+  checkAsked({ operation, asked: asked.record, known, context, service })
+  return {
+    operation,
+    backup,
+    targetVolumeId: operation === 'restore' ? uuidArgument(args, 'volume_id') : null,
+    volumeIsNew: operation === 'restore' && booleanArgument(args, 'volume_is_new'),
+    volumeMeta: operation === 'create' ? volumeMetaText(args['volume_meta'] ?? null) : null,
+  }
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+function uuidArgument(args: JsonObject, name: string): string {
+  const value = args[name]
+  if (typeof value === 'string' && uuid.test(value)) return value.toLowerCase()
+  throw new AgentError(
+    'ARGUMENT_INVALID',
+    `${name} must be a uuid, got ${JSON.stringify(value ?? null).slice(0, 80)}`,
+  )
+}
+
+function booleanArgument(args: JsonObject, name: string): boolean {
+  const value = args[name] ?? false
+  if (typeof value === 'boolean') return value
+  throw new AgentError(
+    'ARGUMENT_INVALID',
+    `${name} must be true or false, got ${JSON.stringify(value).slice(0, 80)}`,
+  )
+}
+
+/** One backup cannot be made, restored and deleted at once; a delete cancels the others. */
+function checkHands({ operation, backup }: JobRequest, runner: JobRunner): void {
+  if (operation === 'delete') return
+  const { id } = backup.record
+  for (const { request } of runner.inHand(id)) {
+    if (request.operation === operation) continue
+    throw new AgentError(
+      'BACKUP_INVALID_STATE',
+      `cannot ${operation} backup ${id}: its ${request.operation} is in hand here; ask again when that has ended`,
+      { backupId: id },
+    )
+  }
+}
+
+/**
+ * Decision D23: a cancel that came by the shared topic goes to the host that does the work. Where
+ * that host takes no messages, it is done here.
+ */
+async function isPassedOn(
+  request: RpcRequest,
+  { operation, backup }: JobRequest,
+  deps: HandlerDeps,
+): Promise<boolean> {
+  const { host, topic, runner, publisher, signal, log } = deps
+  const { record } = backup
+  if (operation !== 'delete' || request.source !== 'topic') return false
+  if (record.status !== 'creating' && record.status !== 'restoring') return false
+  if (record.host === null || record.host === host || request.args['passed_on'] === true)
+    return false
+  if (runner.inHand(record.id).length > 0) return false
+  const { method, version, args, context, replyTo, uniqueId, bodySha256 } = request
+  const isTaken = await publisher.cast(
+    { topic, server: record.host },
+    {
+      method,
+      version,
+      args: { ...args, passed_on: true },
+      context,
+      replyTo,
+      uniqueId: uniqueId ?? bodySha256.slice(0, 32), // The same again where this is delivered again.
+    },
+    signal,
+  )
+  const fields = { backup_id: record.id, to: record.host, request_id: context.requestId }
+  if (isTaken) log.info('cancel passed on', fields)
+  else log.warn('cancel done here: the host that has the backup takes no messages', fields)
+  return isTaken
+}
+
+/** Notes a refusal with its event; false where this very delivery was refused before. */
+function refuse(
+  { args, context, method, replyTo }: RpcRequest,
+  operation: Operation,
+  id: DeliveryId,
+  error: AgentError,
+  { journal, host, log }: HandlerDeps,
+): boolean {
+  if (error.code === 'JOURNAL_UNAVAILABLE') return true
+  const record = readableRecord(args['backup'] ?? null, journal)
+  const event =
+    record === null
+      ? null
+      : refusalEvent(operation, { ...record, host: record.host ?? host }, context, error)
+  const isNew = journal.refuse(id, event)
+  if (isNew) {
+    const backupId = record?.id ?? null
+    log.warn('request refused', {
+      method,
+      error,
+      backup_id: backupId,
+      request_id: context.requestId,
+      is_call: replyTo !== null,
+    })
+  }
+  return isNew
+}
+
+/** The record that a refusal speaks of: as the journal has it, else as it was sent, if it can be read. */
+function readableRecord(backup: Json, journal: Journal): BackupRecord | null {
+  try {
+    const { record } = backupFromPrimitive(backup)
+    return journal.record(record.id) ?? record
+  } catch {
+    return null
+  }
+}

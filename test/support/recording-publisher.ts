@@ -1,0 +1,45 @@
+import { setImmediate } from 'node:timers/promises'
+
+import type { Answer, Notification, Publisher, ReplyAddress } from '#src/ports/rpc.ts'
+
+export type RecordingPublisher = Publisher & {
+  readonly events: Notification[]
+  readonly replies: { to: ReplyAddress; answer: Answer }[]
+  readonly casts: { server: string; method: string }[]
+  /** While true, nothing is confirmed. */
+  isDown: boolean
+}
+
+/** A publisher over no bus at all: what it was given is what was sent. */
+export function recordingPublisher(): RecordingPublisher {
+  const events: Notification[] = []
+  const replies: { to: ReplyAddress; answer: Answer }[] = []
+  const casts: { server: string; method: string }[] = []
+
+  return {
+    events,
+    replies,
+    casts,
+    isDown: false,
+    get isReady() {
+      return !this.isDown
+    },
+    async reply(to, answer) {
+      replies.push({ to, answer })
+      return true
+    },
+    async monitor() {},
+    async notify(notification, signal) {
+      while (this.isDown) {
+        signal.throwIfAborted()
+        await setImmediate()
+      }
+      events.push(notification)
+    },
+    async cast(target, { method }) {
+      casts.push({ server: target.server ?? '', method })
+      return true
+    },
+    async [Symbol.asyncDispose]() {},
+  }
+}
