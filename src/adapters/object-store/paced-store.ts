@@ -11,7 +11,7 @@ export function requestPace(perSecond: number): Pace {
   return async (signal) => {
     const atMs = Math.max(nextMs, monotonicMs())
     nextMs = atMs + 1000 / perSecond
-    await delay(atMs - monotonicMs(), signal)
+    await delay(Math.max(0, atMs - monotonicMs()), signal)
   }
 }
 
