@@ -143,8 +143,10 @@ test('a delete cancels a create that still waits for its turn', async () => {
 })
 
 test('a cancelled restore says what it restored and that the target is of no use', async () => {
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
   const agent = setUp({
     restore: async (_run, signal) => {
+      begin()
       await untilAborted(signal).catch(() => undefined)
       throw new AgentError('OPERATION_CANCELLED', 'stopped', { restoredExtents: [[0, 10]] })
     },
@@ -152,6 +154,7 @@ test('a cancelled restore says what it restored and that the target is of no use
   const record = aRecord({ status: 'available' })
 
   agent.ask(aRequest('restore', record))
+  await begun
   agent.ask(aRequest('delete', record))
   await agent.idle()
 
