@@ -69,9 +69,10 @@ export async function* planRestore(
       }
       position = end
       for (const cursor of cursors) {
-        if (cursor.open === null || endOf(cursor.open) > position) continue
-        if (cursor.open.pieces.length > 0) yield take(cursor.container, cursor.open)
-        await advance(cursor)
+        while (cursor.open !== null && endOf(cursor.open) <= position) {
+          if (cursor.open.pieces.length > 0) yield take(cursor.container, cursor.open)
+          await advance(cursor)
+        }
       }
     }
     if (position < zerosEnd) yield* zeros(position, zerosEnd)

@@ -161,8 +161,8 @@ function streamedFetch(
   return {
     sink: { start: decoding.start, write: decoding.write },
     async complete(stored) {
-      await flush()
       await decoding.complete(stored)
+      await flush()
     },
     named: (error) =>
       chunkError(error, chunk, 'this extent of the volume may hold bad bytes', {
