@@ -7,6 +7,7 @@ import { connectRabbitServer } from './adapters/rpc/rabbit-rpc-server.ts'
 import { fileSpool } from './adapters/spool/file-spool.ts'
 import { pathVolumes } from './adapters/volumes/path-volumes.ts'
 import type { Config } from './config.ts'
+import { aborted } from './lib/aborted.ts'
 import { byteBudget } from './lib/byte-budget.ts'
 import { wallClockMs } from './lib/clock.ts'
 import { every } from './lib/every.ts'
@@ -43,7 +44,7 @@ export async function runAgent(
   readiness: Readiness,
   signal: AbortSignal,
 ): Promise<void> {
-  setMaxListeners(0, signal)
+  const end = endWith(signal)
   const { host, stateDir, limits } = config
   using journal = openJournal(stateDir)
   const spool = await fileSpool(path.join(stateDir, 'spool'))
@@ -84,43 +85,45 @@ export async function runAgent(
     publishCapabilities: async () => undefined,
     checkStore: (context) => void stores.storeFor(context, context.projectId),
     log,
-    signal,
+    signal: end.signal,
   })
   const working = Promise.all([
-    runner.run(signal),
-    sendOutbox({ outbox: journal, publisher, log }, signal),
-    watchStore(stores.probe, log, signal),
-    forgetOld(journal, log, signal),
+    runner.run(end.signal),
+    sendOutbox({ outbox: journal, publisher, log }, end.signal),
+    watchStore(stores.probe, log, end.signal),
+    forgetOld(journal, log, end.signal),
   ])
-  await serveUntilStopped(async () => {
-    await server.serve(handle, signal)
-    const { records, volumes } = config
-    log.info('serving', {
-      queues: server.queues,
-      host,
-      records,
-      volumes: volumes.kind,
-      jobs: runner.count,
-    })
+  working.catch((error: unknown) => end.abort(error)) // A defect: nothing may go on half alive.
+  try {
+    await server.serve(handle, end.signal)
+    tellServing(config, server.queues, runner.count, log)
     readiness.ready()
-  }, signal)
+    await aborted(end.signal)
+  } catch (error) {
+    if (!end.signal.aborted) end.abort(error)
+  }
   readiness.stopping()
   await server.stop()
   await working
+  if (!signal.aborted) throw end.signal.reason
   log.info('stopped', { jobs_left: runner.count })
 }
 
-/** Resolves when `signal` aborts; rejects where serving fails before that. */
-async function serveUntilStopped(serve: () => Promise<void>, signal: AbortSignal): Promise<void> {
-  const stopped = new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
-  try {
-    await serve()
-    await stopped
-  } catch (error) {
-    if (!signal.aborted) throw error
+function tellServing(config: Config, queues: readonly string[], jobs: number, log: Log): void {
+  const { host, records, volumes, driver, notifications } = config
+  if (notifications.isDriverAssumed) {
+    log.info('no notification driver is configured: messagingv2 is used')
   }
+  log.info('serving', { queues, host, records, volumes: volumes.kind, store: driver.kind, jobs })
+}
+
+/** `signal`, and a way to end for a reason of our own. */
+function endWith(signal: AbortSignal): AbortController {
+  const end = new AbortController()
+  signal.addEventListener('abort', () => end.abort(signal.reason), { once: true })
+  if (signal.aborted) end.abort(signal.reason)
+  setMaxListeners(0, end.signal)
+  return end
 }
 
 function busOptions(config: Config) {

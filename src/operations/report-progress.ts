@@ -46,11 +46,11 @@ export function progressReport(job: Job, { journal, outbox, publisher }: Deps): 
     tell(record, bytesDone, bytesTotal) {
       const isLast = bytesDone >= bytesTotal
       if (!isLast && monotonicMs() - toldMs < intervalMs) return
-      if (sending !== null || stop.signal.aborted) return
       toldMs = monotonicMs()
       try {
         journal.update(job.id, { highWaterBytes: bytesDone })
-        if (!publisher.isReady || outbox.events(1).length > 0) return
+        if (sending !== null || stop.signal.aborted || !publisher.isReady) return
+        if (outbox.events(1).length > 0) return
         sending = send(record, bytesDone, bytesTotal)
       } catch {
         return // A journal that cannot be written is noticed where it matters.

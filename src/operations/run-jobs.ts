@@ -1,5 +1,6 @@
 import { AgentError } from '../domain/errors.ts'
 import type { Job } from '../domain/job.ts'
+import { aborted } from '../lib/aborted.ts'
 import type { Log } from '../ports/log.ts'
 import { type RunDeps, runJob } from './run-job.ts'
 
@@ -133,11 +134,4 @@ function cancelOthers(job: Job, entries: Iterable<Entry>, log: Log): void {
       new AgentError('OPERATION_CANCELLED', `${operation} of backup ${id} cancelled by a delete`),
     )
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve()
-    signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

@@ -55,9 +55,25 @@ function journalOn(database: DatabaseSync, seal: TokenSeal, onClose: () => void)
   const listeners: (() => void)[] = []
   let isOpen = true
 
+  /** Runs `work`; whatever the database complains of is a journal that cannot be used now. */
+  function guarded<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      if (error instanceof AgentError) throw error
+      const { message } = error as Error
+      throw new AgentError(
+        'JOURNAL_UNAVAILABLE',
+        `cannot use the journal: ${message}; check free space and permissions of state_dir`,
+        {},
+        error,
+      )
+    }
+  }
+
   /** Runs `work` as one transaction; what it could not write it did not do. */
   function transaction<T>(work: () => T): T {
-    try {
+    return guarded(() => {
       database.exec('BEGIN IMMEDIATE')
       try {
         const result = work()
@@ -67,17 +83,7 @@ function journalOn(database: DatabaseSync, seal: TokenSeal, onClose: () => void)
         if (database.isTransaction) database.exec('ROLLBACK')
         throw error
       }
-    } catch (error) {
-      if (error instanceof AgentError) throw error
-      const { message } = error as Error
-      const hint = 'check free space and permissions of state_dir'
-      throw new AgentError(
-        'JOURNAL_UNAVAILABLE',
-        `cannot write the journal: ${message}; ${hint}`,
-        {},
-        error,
-      )
-    }
+    })
   }
 
   function written<T>(result: T): T {
@@ -86,8 +92,8 @@ function journalOn(database: DatabaseSync, seal: TokenSeal, onClose: () => void)
   }
 
   return {
-    ...journalMethods(tables, transaction, written),
-    ...outboxMethods(tables, transaction),
+    ...journalMethods(tables, { guarded, transaction, written }),
+    ...outboxMethods(tables, { guarded, transaction, written }),
     onEntry(listener) {
       listeners.push(listener)
     },
@@ -100,13 +106,14 @@ function journalOn(database: DatabaseSync, seal: TokenSeal, onClose: () => void)
   }
 }
 
-type Transaction = <T>(work: () => T) => T
+type Ways = {
+  readonly guarded: <T>(work: () => T) => T
+  readonly transaction: <T>(work: () => T) => T
+  /** Announces that there may be something to send. */
+  readonly written: <T>(result: T) => T
+}
 
-function journalMethods(
-  tables: Tables,
-  transaction: Transaction,
-  written: <T>(result: T) => T,
-): Journal {
+function journalMethods(tables: Tables, { guarded, transaction, written }: Ways): Journal {
   const sequences = new Map<string, { next: number; limit: number }>()
   return {
     accept: (delivery) => written(transaction(() => accept(tables, delivery))),
@@ -118,7 +125,7 @@ function journalMethods(
           return true
         }),
       ),
-    unfinished: () => tables.unfinished(),
+    unfinished: () => guarded(() => tables.unfinished()),
     begin(jobId, event) {
       const job = transaction(() => {
         const begun = tables.begin(jobId)
@@ -150,8 +157,8 @@ function journalMethods(
       sequences.delete(jobId)
       written(undefined)
     },
-    callers: (jobId) => tables.callers(jobId),
-    record: (backupId) => tables.record(backupId),
+    callers: (jobId) => guarded(() => tables.callers(jobId)),
+    record: (backupId) => guarded(() => tables.record(backupId)),
     nextSequence(jobId) {
       let numbers = sequences.get(jobId)
       if (numbers === undefined || numbers.next === numbers.limit) {
@@ -183,11 +190,11 @@ function accept(tables: Tables, { id, request, context, replyTo }: Delivery): Ac
   return { kind: 'new', job }
 }
 
-function outboxMethods(tables: Tables, transaction: Transaction): Omit<Outbox, 'onEntry'> {
+function outboxMethods(tables: Tables, { guarded, transaction }: Ways): Omit<Outbox, 'onEntry'> {
   return {
-    events: (countMax) => tables.events(countMax),
+    events: (countMax) => guarded(() => tables.events(countMax)),
     eventSent: (position) => transaction(() => tables.removeEvent(position)),
-    replies: () => tables.replies(),
+    replies: () => guarded(() => tables.replies()),
     replySent: (position) => transaction(() => tables.removeReply(position)),
   }
 }
