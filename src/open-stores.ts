@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 
+import { identityHttp } from './adapters/identity/identity-http.ts'
 import { perUserIdentity } from './adapters/identity/per-user-identity.ts'
 import {
   keystoneIdentity,
   type SingleUserIdentity,
   tempauthIdentity,
 } from './adapters/identity/single-user-identity.ts'
+import { keystoneTokenCheck, type TokenCheck } from './adapters/identity/validate-token.ts'
 import { pacedStore, requestPace } from './adapters/object-store/paced-store.ts'
 import { posixStore } from './adapters/object-store/posix-store.ts'
 import { retryingStore } from './adapters/object-store/retrying-store.ts'
@@ -102,6 +104,14 @@ function openSwiftStores(config: Config, wrap: Wrap): Stores {
   }
 }
 
+/** Who is asked about a request's token before it is used; null: Swift alone judges (D14). */
+function tokenCheck({ identity, swift }: Config): TokenCheck | null {
+  if (!identity.validateTokens || identity.keystone === null) return null
+  const { authUrl, caFile, isInsecure } = identity.keystone
+  const trust = { caFile: caFile ?? swift.caFile, insecure: isInsecure }
+  return keystoneTokenCheck(authUrl, identityHttp({ ...trust, requestMs: identityMs }))
+}
+
 function openIdentity(config: Config): { identity: Identity; dispose: () => Promise<void> } {
   const { swift, identity: options } = config
   const shared = { region: swift.regionName, allowedEndpoints: options.allowedEndpoints }
@@ -110,7 +120,7 @@ function openIdentity(config: Config): { identity: Identity; dispose: () => Prom
       ...shared,
       storageUrl: swift.url,
       catalogInfo: swift.catalogInfo,
-      checkToken: null,
+      checkToken: tokenCheck(config),
     })
     return { identity, dispose: async () => undefined }
   }
