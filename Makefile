@@ -4,8 +4,6 @@
 NODE := scripts/node
 DESTDIR ?=
 PREFIX ?= /usr
-libdir := $(DESTDIR)$(PREFIX)/lib/cinder-backup-agent
-etcdir := $(DESTDIR)/etc/cinder-backup-agent
 
 test:            ## check, then all tests against the real services; FILES='...': only those
 	@scripts/test $(FILES)
@@ -39,15 +37,8 @@ services-down:   ## stop them
 docs: packages   ## write again what is generated: the sample configuration and its description
 	@$(NODE) scripts/docs.ts
 
-# Everything the agent needs to run, its Node included, in one folder; nothing is fetched.
-install: packages ## into DESTDIR, for packagers and for a machine without them
-	install -d $(libdir) $(etcdir) $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
-	rm -rf $(libdir)/src $(libdir)/node_modules
-	cp -r bin src node_modules package.json package-lock.json LICENSE $(libdir)
-	cd $(libdir) && npm prune --omit=dev --offline --ignore-scripts --no-audit --no-fund </dev/null
-	ln -sfr $(libdir)/bin/cinder-backup-agent $(DESTDIR)$(PREFIX)/bin/cinder-backup-agent
-	install -m 644 systemd/*.service $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 644 config/agent.conf.sample $(etcdir)
+install: packages ## into DESTDIR and PREFIX, for packagers and for a machine without them
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
 
 packages:
 	@scripts/npm-install

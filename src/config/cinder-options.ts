@@ -39,9 +39,7 @@ const serviceOptions = {
   }),
   log_dir: optionalText('Folder of the log file.', { deprecatedNames: ['logdir'] }),
   use_json: flag(false, 'Log JSON, one object a line.'),
-  use_journal: flag(false, 'Log for journald: priorities in front, no time.', {
-    deprecatedNames: ['use-journal'],
-  }),
+  use_journal: flag(false, 'Log for journald: priorities in front, no time.'),
 }
 
 const backupOptions = {

@@ -103,7 +103,7 @@ function toNumber(value: string): number | string {
 function toBytes(value: string): number | string {
   const [, digits, unit = ''] = /^\s*(\d+)\s*([a-z]*)\s*$/i.exec(value) ?? []
   const factor = sizeUnits[unit.toLowerCase()]
-  return digits === undefined || factor === undefined ? value : Number(digits) * factor
+  return digits === undefined || factor === undefined ? toInteger(value) : Number(digits) * factor
 }
 
 /** Items between commas, blanks around them taken off; commas at the end count for nothing. */

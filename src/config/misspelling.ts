@@ -1,7 +1,7 @@
 // Options that nobody reads because their name is not quite right.
 
 import type { OptionPlace } from './oslo-ini.ts'
-import { namedOptions } from './schema.ts'
+import { environmentName, namedOptions } from './schema.ts'
 
 // Cinder's and oslo.messaging's options that this agent does not need, in sections where a name
 // close to one of ours would otherwise be called misspelt.
@@ -120,14 +120,10 @@ export function misspeltSection(section: string): string | null {
 
 /** What is wrong with a variable of ours in the environment; null where nothing is. */
 export function misspeltVariable(variable: string): string | null {
-  if (!variable.startsWith('CBA_') || variable === 'CBA_NODE') return null
-  const names = namedOptions.map(({ env }) => env)
-  if (names.includes(variable)) return null
-  const meant = nearest(
-    variable.toLowerCase(),
-    names.map((name) => name.toLowerCase()),
-  )
-  return meant === null
-    ? 'names no option; CBA_<SECTION>_<OPTION> does'
-    : `names no option; ${meant.toUpperCase()} does`
+  if (!variable.startsWith('CBA_') || namedOptions.some(({ env }) => env === variable)) return null
+  const names = namedOptions.map(({ env }) => env.toLowerCase())
+  const meant = nearest(variable.toLowerCase(), names)
+  if (meant !== null) return `names no option; ${meant.toUpperCase()} does`
+  const isInSection = sections.some((section) => variable.startsWith(environmentName(section, '')))
+  return isInSection ? 'names no option; CBA_<SECTION>_<OPTION> does' : null
 }

@@ -39,6 +39,10 @@ const brokenSecret = 'holds a $ that refers to nothing; write $$ for a dollar si
 const locationOf = ({ file, line }: IniValue): Origin => `${file}:${line}`
 const optionText = ({ section, option }: OptionPlace) => `[${section}] ${option}`
 
+function namedOption({ section, option }: OptionPlace): NamedOption | undefined {
+  return namedOptions.find(({ name }) => name === `${section}.${option}`)
+}
+
 function placesOf({ section, option, deprecatedNames = [] }: NamedOption): readonly OptionPlace[] {
   const older = deprecatedNames.map((name) => {
     const [first = '', second] = name.split('.')
@@ -72,7 +76,7 @@ function expander(
   defaults: Readonly<Record<string, string | number>>,
 ) {
   const textOf = (place: OptionPlace): string | null => {
-    const option = namedOptions.find(({ name }) => name === `${place.section}.${place.option}`)
+    const option = namedOption(place)
     const fromEnvironment = option && sources.env[option.env]
     if (fromEnvironment !== undefined) return fromEnvironment
     const written = writtenInFiles(files, option ? placesOf(option) : [place], false)
@@ -87,7 +91,9 @@ function expander(
         rest.length === 0 ? { section, option: name } : { section: group, option: rest.join('.') },
         { section: 'DEFAULT', option: name },
       ]
-      const place = places.find((candidate) => textOf(candidate) !== null)
+      const place =
+        places.find((candidate) => namedOption(candidate) !== undefined) ??
+        places.find((candidate) => textOf(candidate) !== null)
       if (place === undefined) {
         throw new Error(`refers to $${name}, which nothing sets; write $$ for a dollar sign`)
       }

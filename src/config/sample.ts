@@ -3,7 +3,7 @@ import { type NamedOption, namedOptions } from './schema.ts'
 /** The default as it would be written in a file. */
 export function defaultText({ default: fallback, defaultText: words }: NamedOption): string {
   if (words !== undefined) return words
-  return fallback === null ? 'not set' : String(fallback)
+  return fallback === null ? 'not set' : String(fallback) || 'none'
 }
 
 /** What may be written: `one of …`, `whole number, 1 to 32`, `bytes`. */

@@ -42,6 +42,7 @@ export type NamedOption = Option<unknown> & {
   readonly env: string
 }
 
+/** The variable of an option: `CBA_DEFAULT_HOST`. */
 export function environmentName(section: string, option: string): string {
   return `CBA_${section}_${option}`.toUpperCase()
 }
