@@ -1,160 +1,164 @@
-import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { TestContext } from 'node:test'
-import type { Json, JsonObject } from '#src/domain/json.ts'
-import {
-  checkout,
-  type RabbitAddress,
-  rabbitOf,
-  type ServiceScript,
-  serviceScript,
-  services,
-} from './services.ts'
+import { after, type TestContext } from 'node:test'
 
-/** Whoever calls back at the end of a test: its context, or `{ after }` of node:test for a file. */
+import { type Channel, type ConsumeMessage, connect, type Options } from 'amqplib'
+
+import { delay } from '#src/lib/clock.ts'
+import { type RabbitAddress, rabbitOf, type ServiceScript, serviceScript } from './services.ts'
+
 type Owner = Pick<TestContext, 'after'>
 
-/** A queue as `rabbitmqctl list_queues` shows it; the counts are of this moment. */
-export type QueueInfo = {
-  readonly name: string
-  readonly type: 'classic' | 'quorum'
-  readonly durable: boolean
-  readonly auto_delete: boolean
-  readonly exclusive: boolean
-  readonly arguments: JsonObject
-  readonly messages: number
-  readonly messages_ready: number
-  readonly messages_unacknowledged: number
-  readonly consumers: number
+/** A virtual host: a broker to itself as far as names go. */
+export type Vhost = RabbitAddress & { readonly vhost: string }
+
+/**
+ * A virtual host of the shared broker for one test file, removed at its end with all that is in it;
+ * who is still connected is cut off then.
+ */
+export async function ownVhost(): Promise<Vhost> {
+  const address = await rabbitOf(serviceScript())
+  const vhost = uniqueName('test')
+  await manage(address, 'PUT', `vhosts/${vhost}`)
+  const all = { configure: '.*', write: '.*', read: '.*' }
+  await manage(address, 'PUT', `permissions/${vhost}/${address.user}`, all)
+  after(() => manage(address, 'DELETE', `vhosts/${vhost}`))
+  return { ...address, vhost }
 }
 
-/** The tool gives each argument as name, AMQP type and value. */
-type ListedQueue = Omit<QueueInfo, 'arguments'> & {
-  readonly arguments: readonly (readonly [string, string, Json])[]
+/** Asks RabbitMQ's management API; rejects unless it answers with success. */
+export async function manage(
+  { managementUrl, user, password }: RabbitAddress,
+  method: 'GET' | 'PUT' | 'DELETE',
+  what: string,
+  body?: object,
+): Promise<unknown> {
+  const response = await fetch(`${managementUrl}/api/${what}`, {
+    method,
+    headers: { authorization: `Basic ${btoa(`${user}:${password}`)}` },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  if (!response.ok) throw new Error(`${method} ${what}: ${response.status} ${text}`)
+  return text === '' ? null : JSON.parse(text)
 }
 
-const queueFields = [
-  'name',
-  'type',
-  'durable',
-  'auto_delete',
-  'exclusive',
-  'arguments',
-  'messages',
-  'messages_ready',
-  'messages_unacknowledged',
-  'consumers',
-]
-
-/** A virtual host of a real RabbitMQ, and what a test may do to it. */
-export type RabbitVhost = {
-  readonly name: string
-  /** As in `[DEFAULT] transport_url`. */
-  readonly transportUrl: string
-  /** The same for an AMQP client. */
-  readonly amqpUrl: string
-  queues(): Promise<readonly QueueInfo[]>
-  /** Cuts every connection to this virtual host, as a broker that goes away does. */
-  closeConnections(): Promise<void>
-  /** RabbitMQ's own tool; resolves to what it printed. */
-  ctl(...args: readonly string[]): Promise<string>
-}
-
-/** A virtual host of the shared RabbitMQ for one test, gone with everything in it after. */
-export async function rabbitVhost(owner: Owner): Promise<RabbitVhost> {
-  const { rabbit } = services()
-  const name = `test-${randomBytes(6).toString('hex')}`
-  await manage(rabbit, 'PUT', `/vhosts/${name}`)
-  owner.after(() => manage(rabbit, 'DELETE', `/vhosts/${name}`))
-  const everything = { configure: '.*', write: '.*', read: '.*' }
-  await manage(rabbit, 'PUT', `/permissions/${name}/${rabbit.user}`, everything)
-  return vhostOf(rabbit, name, serviceScript())
-}
-
-export type PrivateRabbit = RabbitVhost & {
-  /** Ends the broker in good order and starts it again, at the same address. */
-  restart(): Promise<void>
-  stop(): Promise<void>
-  start(): Promise<void>
-  /** Raises (or clears) the memory alarm: the broker then takes nothing from who publishes. */
-  block(blocked: boolean): Promise<void>
-}
-
-/** A RabbitMQ for one test, that may be stopped and blocked. Takes about six seconds. */
-export async function privateRabbit(owner: Owner): Promise<PrivateRabbit> {
-  // Under the shared data folder, where `scripts/services down` finds what a killed test left.
-  const home = process.env['CBA_SERVICES_DIR'] ?? path.join(checkout, '.services')
-  const parent = path.join(home, 'private')
-  await mkdir(parent, { recursive: true })
-  const folder = await mkdtemp(path.join(parent, 'rabbit-'))
-  const script = serviceScript({ CBA_SERVICES_DIR: folder, CBA_RABBIT_PLUGINS: '' })
+/** A broker of one test's own, that it may stop, block and start again; removed with the test. */
+export async function ownBroker(
+  owner: Owner,
+): Promise<{ readonly address: Vhost; readonly script: ServiceScript }> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'cba-broker-'))
+  const script = serviceScript({ CBA_SERVICES_DIR: folder })
   owner.after(async () => {
     await script('wipe')
     await rm(folder, { recursive: true, force: true })
   })
   await script('up', 'rabbitmq')
-  return {
-    ...vhostOf(await rabbitOf(script), '/', script),
-    async restart() {
-      await script('restart', 'rabbitmq')
-    },
-    async stop() {
-      await script('down', 'rabbitmq')
-    },
-    async start() {
-      await script('up', 'rabbitmq')
-    },
-    async block(blocked) {
-      await script('rabbitmqctl', 'set_vm_memory_high_watermark', blocked ? '0' : '0.4')
-    },
-  }
+  return { address: { ...(await rabbitOf(script)), vhost: '/' }, script }
 }
 
-function vhostOf(rabbit: RabbitAddress, name: string, script: ServiceScript): RabbitVhost {
-  const { user, password, host, port } = rabbit
-  const at = `${user}:${password}@${host}:${port}/${encodeURIComponent(name)}`
-  const ctl = (...args: readonly string[]) => script('rabbitmqctl', '--quiet', ...args)
+export function transportUrl({ host, port, user, password, vhost }: Vhost): string {
+  return `rabbit://${user}:${password}@${host}:${port}/${encodeURIComponent(vhost)}`
+}
+
+/** A name that no other test has. */
+export function uniqueName(prefix: string): string {
+  return `${prefix}-${randomUUID().slice(0, 8)}`
+}
+
+/** What a test does to a broker by hand, on one plain connection. */
+export type PlainClient = {
+  readonly channel: Channel
+  publish(exchange: string, key: string, body: Buffer | string, options?: Options.Publish): void
+  /** Takes the next message of the queue; rejects when there is none in time. */
+  next(queue: string): Promise<ConsumeMessage>
+  count(queue: string): Promise<number>
+  exists(queue: string): Promise<boolean>
+}
+
+export async function plainClient(owner: Owner, address: Vhost): Promise<PlainClient> {
+  const { host: hostname, port, user: username, password } = address
+  const vhost = encodeURIComponent(address.vhost)
+  const model = await connect({ hostname, port, username, password, vhost })
+  model.on('error', () => {}) // A broker that a test stops says so here.
+  owner.after(() => model.close().catch(() => {}))
+  const channel = await model.createChannel()
+  channel.on('error', () => {})
+  const consumed = new Map<string, ReturnType<typeof inbox<ConsumeMessage>>>()
   return {
-    name,
-    transportUrl: `rabbit://${at}`,
-    amqpUrl: `amqp://${at}`,
-    async queues() {
-      const listed = await ctl(
-        'list_queues',
-        '--formatter',
-        'json',
-        '--vhost',
-        name,
-        ...queueFields,
+    channel,
+    publish: (exchange, key, body, options) =>
+      void channel.publish(exchange, key, Buffer.from(body), {
+        contentType: 'application/json',
+        ...options,
+      }),
+    next: async (queue) => {
+      const known = consumed.get(queue)
+      if (known !== undefined) return known.next()
+      const messages = inbox<ConsumeMessage>()
+      consumed.set(queue, messages)
+      const take = (message: ConsumeMessage | null) => {
+        if (message !== null) messages.put(message)
+      }
+      await channel.consume(queue, take, { noAck: true })
+      return messages.next()
+    },
+    count: async (queue) => (await channel.checkQueue(queue)).messageCount,
+    exists: async (queue) => {
+      const probe = await model.createChannel()
+      probe.on('error', () => {})
+      return probe.checkQueue(queue).then(
+        () => true,
+        () => false,
       )
-      return (JSON.parse(listed) as readonly ListedQueue[]).map((queue) => ({
-        ...queue,
-        arguments: Object.fromEntries(queue.arguments.map(([key, , value]) => [key, value])),
-      }))
     },
-    async closeConnections() {
-      await ctl('close_all_connections', '--vhost', name, 'a test cuts them')
-    },
-    ctl,
   }
 }
 
-/** One call of RabbitMQ's management API. */
-async function manage(
-  { user, password, managementUrl }: RabbitAddress,
-  method: string,
-  where: string,
-  body?: Json,
+/** Things in the order of their arrival; waiting for one that does not come fails the test. */
+export function inbox<T>() {
+  const arrived: T[] = []
+  const waiting: ((item: T) => void)[] = []
+  return {
+    put: (item: T): void => {
+      const first = waiting.shift()
+      if (first === undefined) arrived.push(item)
+      else first(item)
+    },
+    next: async (msMax = 20_000): Promise<T> => {
+      const item = arrived.shift()
+      if (item !== undefined) return item
+      const { promise, resolve } = Promise.withResolvers<T>()
+      waiting.push(resolve)
+      const came = new AbortController()
+      try {
+        const never = delay(msMax, came.signal).then(() => {
+          throw new Error(`nothing arrived within ${msMax} ms`)
+        })
+        never.catch(() => {}) // Something came.
+        return await Promise.race([promise, never])
+      } finally {
+        came.abort()
+      }
+    },
+    get count(): number {
+      return arrived.length
+    },
+  }
+}
+
+/** Asks again until it is so; fails after a while. For what the broker tells nobody. */
+export async function eventually(
+  isSo: () => boolean | Promise<boolean>,
+  what: string,
+  msMax = 20_000,
 ): Promise<void> {
-  const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`
-  const answer = await fetch(`${managementUrl}/api${where}`, {
-    method,
-    headers: { authorization, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(30_000),
-  })
-  if (!answer.ok) {
-    throw new Error(`${method} ${where} of RabbitMQ: ${answer.status} ${await answer.text()}`)
+  const signal = AbortSignal.timeout(msMax)
+  while (!(await isSo())) {
+    await delay(20, signal).catch(() => {
+      throw new Error(`not within ${msMax} ms: ${what}`)
+    })
   }
 }

@@ -16,8 +16,8 @@ export function parseUntrusted(text: string, what: string): unknown {
   if (depth > depthMax) {
     throw new AgentError('MESSAGE_MALFORMED', `${what} nests deeper than ${depthMax} levels`)
   }
-  // The key may be written with escapes; only then is the slow way taken.
-  const mayHoldProto = text.includes('__proto__') || /\\u005f/i.test(text)
+  // Any letter of the key may be escaped, which no writer does; only then is the slow way taken.
+  const mayHoldProto = text.includes('__proto__') || /\\u00(?:5f|6f|7[024])/i.test(text)
   const revive = mayHoldProto
     ? (key: string, value: unknown) => (key === '__proto__' ? undefined : value)
     : undefined

@@ -1,0 +1,538 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { type TestContext, test } from 'node:test'
+
+import { AgentError } from '#src/domain/errors.ts'
+import type { JsonObject } from '#src/domain/json.ts'
+import type {
+  Disposition,
+  Notification,
+  Publisher,
+  ReplyAddress,
+  RequestHandler,
+  RpcRequest,
+  RpcServer,
+} from '#src/ports/rpc.ts'
+import { inbox } from '../support/rabbit.ts'
+
+export type RawMessage = {
+  readonly body: Buffer
+  readonly properties: { readonly correlationId?: unknown; readonly contentType?: unknown }
+}
+
+/** A bus with names of its own, and what a test does to it by hand. */
+export type BusUnderTest = {
+  readonly topic: string
+  readonly controlExchange: string
+  readonly notificationTopic: string
+  server(host: string, publisher: Publisher): RpcServer
+  publisher(options?: {
+    readonly drivers?: readonly ('messaging' | 'messagingv2')[]
+    readonly replyRetrySeconds?: number
+  }): Publisher
+  send(
+    exchange: string,
+    routingKey: string,
+    body: string,
+    properties?: { readonly replyTo?: string; readonly correlationId?: string },
+  ): Promise<void>
+  declareQueue(queue: string): Promise<void>
+  next(queue: string): Promise<RawMessage>
+}
+
+/** What every RPC server and publisher must do; the bus may be RabbitMQ or memory. */
+export function testRpc(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
+  testServer(adapter, open)
+  testSettling(adapter, open)
+  testPublisher(adapter, open)
+}
+
+const signal = new AbortController().signal
+const ignored: Disposition = { kind: 'ignored' }
+
+function testServer(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
+  test(`${adapter}: requests come by the topic, by the host and by fanout`, async (t) => {
+    const { bus, requests } = await serving(t, open)
+
+    await bus.send(bus.controlExchange, bus.topic, request('a'))
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, request('b'))
+    await bus.send(`${bus.topic}_fanout`, '', request('c'))
+
+    const came = [await requests.next(), await requests.next(), await requests.next()]
+    const bySource = Object.fromEntries(came.map(({ source, method }) => [source, method]))
+    assert.deepEqual(bySource, { topic: 'a', server: 'b', fanout: 'c' })
+  })
+
+  test(`${adapter}: what was sent while no server ran waits in the queue`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    const first = serverOf(t, bus, 'host-1', publisher)
+    await first.serve(async () => ignored, signal)
+    await first[Symbol.asyncDispose]()
+    const second = serverOf(t, bus, 'host-1', publisher)
+    const requests = inbox<RpcRequest>()
+
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, request('late'))
+    await second.serve(collect(requests), signal)
+
+    assert.equal((await requests.next()).method, 'late')
+  })
+
+  test(`${adapter}: a call is answered with all that oslo looks for`, async (t) => {
+    const { bus } = await serving(t, open, async () => ({ kind: 'answered', result: [true] }))
+    await bus.declareQueue(replyQueue(bus))
+
+    await bus.send(bus.controlExchange, bus.topic, request('a', call(replyQueue(bus))))
+
+    const reply = messageOf(await bus.next(replyQueue(bus)))
+    assert.match(String(reply['_unique_id']), /^[0-9a-f]{32}$/)
+    assert.deepEqual(
+      { ...reply, _unique_id: null },
+      { result: [true], failure: null, ending: true, _msg_id: 'msg-1', _unique_id: null },
+    )
+  })
+
+  test(`${adapter}: a caller without oslo learns of acceptance by reply_to`, async (t) => {
+    const accepted: Disposition = { kind: 'accepted', jobId: 'job', backupId: 'backup' }
+    const { bus } = await serving(t, open, async () => accepted)
+    await bus.declareQueue(replyQueue(bus))
+    const bare = JSON.stringify({ method: 'create_backup', args: {} })
+
+    await bus.send(bus.controlExchange, bus.topic, bare, {
+      replyTo: replyQueue(bus),
+      correlationId: '7',
+    })
+
+    const { body, properties } = await bus.next(replyQueue(bus))
+    assert.deepEqual(JSON.parse(body.toString()), {
+      result: { accepted: true, backup_id: 'backup' },
+      failure: null,
+    })
+    assert.equal(properties.correlationId, '7')
+    assert.equal(properties.contentType, 'application/json')
+  })
+
+  test(`${adapter}: a caller with oslo is not answered at acceptance`, async (t) => {
+    const answers: Disposition[] = [
+      { kind: 'accepted', jobId: 'job', backupId: 'backup' },
+      { kind: 'answered', result: 'second' },
+    ]
+    const { bus } = await serving(t, open, async () => answers.shift() ?? ignored)
+    await bus.declareQueue(replyQueue(bus))
+
+    await bus.send(bus.controlExchange, bus.topic, request('a', call(replyQueue(bus))))
+    await bus.send(bus.controlExchange, bus.topic, request('b', call(replyQueue(bus))))
+
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'second')
+  })
+
+  test(`${adapter}: two servers share the topic, and each request runs once`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    const requests = inbox<string>()
+    const hosts = new Set<string>()
+    for (const host of ['host-1', 'host-2']) {
+      await serverOf(t, bus, host, publisher).serve(async ({ method }) => {
+        hosts.add(host)
+        requests.put(method)
+        return ignored
+      }, signal)
+    }
+    const sent = Array.from({ length: 20 }, (_, index) => `method${index}`)
+
+    for (const method of sent) await bus.send(bus.controlExchange, bus.topic, request(method))
+
+    const came: string[] = []
+    while (came.length < sent.length) came.push(await requests.next())
+    assert.deepEqual(came.toSorted(), sent.toSorted())
+    assert.deepEqual([...hosts].toSorted(), ['host-1', 'host-2'])
+  })
+
+  test(`${adapter}: a server that takes no shared work leaves it to another`, async (t) => {
+    const { bus, server, requests } = await serving(t, open)
+    const publisher = publisherOf(t, bus)
+    const others = inbox<RpcRequest>()
+    server.takeShared(false)
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, request('own'))
+    assert.equal((await requests.next()).method, 'own')
+
+    await bus.send(bus.controlExchange, bus.topic, request('shared'))
+    const other = serverOf(t, bus, 'host-2', publisher)
+    await other.serve(collect(others), signal)
+    assert.equal((await others.next()).method, 'shared')
+
+    await other.stop()
+    server.takeShared(true)
+    await bus.send(bus.controlExchange, bus.topic, request('again'))
+    assert.equal((await requests.next()).method, 'again')
+  })
+
+  test(`${adapter}: no more shared work is taken once the handler says so`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    const busy = serverOf(t, bus, 'host-1', publisher)
+    const mine = inbox<string>()
+    const others = inbox<string>()
+    await busy.serve(async ({ method }) => {
+      busy.takeShared(false)
+      mine.put(method)
+      return ignored
+    }, signal)
+    for (const method of ['a', 'b', 'c']) {
+      await bus.send(bus.controlExchange, bus.topic, request(method))
+    }
+    assert.equal(await mine.next(), 'a')
+
+    await serverOf(t, bus, 'host-2', publisher).serve(async ({ method }) => {
+      others.put(method)
+      return ignored
+    }, signal)
+
+    assert.deepEqual([await others.next(), await others.next()].toSorted(), ['b', 'c'])
+    assert.equal(mine.count, 0)
+  })
+}
+
+function testSettling(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
+  test(`${adapter}: a refusal is answered as a failure and does not come again`, async (t) => {
+    let runs = 0
+    const { bus } = await serving(t, open, async ({ method }) => {
+      runs += 1
+      if (method === 'good') return { kind: 'answered', result: null }
+      throw new AgentError('BACKUP_INVALID_STATE', 'the backup is available')
+    })
+    await bus.declareQueue(replyQueue(bus))
+
+    await bus.send(bus.controlExchange, bus.topic, request('bad', call(replyQueue(bus))))
+    await bus.send(bus.controlExchange, bus.topic, request('good', call(replyQueue(bus))))
+
+    const refused = messageOf(await bus.next(replyQueue(bus)))
+    const failure = JSON.parse(String(refused['failure']))
+    assert.equal(refused['result'], null)
+    assert.equal(failure.class, 'InvalidBackup')
+    assert.equal(failure.module, 'cinder.exception')
+    assert.deepEqual(failure.args, ['the backup is available'])
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['failure'], null)
+    assert.equal(runs, 2)
+  })
+
+  test(`${adapter}: the same _unique_id runs once and is answered once`, async (t) => {
+    let runs = 0
+    const { bus } = await serving(t, open, async ({ method }) => {
+      runs += 1
+      return { kind: 'answered', result: method }
+    })
+    await bus.declareQueue(replyQueue(bus))
+    const same = request('a', { ...call(replyQueue(bus)), _unique_id: 'f'.repeat(32) })
+
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, same)
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, same)
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'a')
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, same)
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, request('b', call(replyQueue(bus))))
+
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'b')
+    assert.equal(runs, 2)
+  })
+
+  test(`${adapter}: what the journal could not take comes again by itself`, async (t) => {
+    const refusals = [new AgentError('JOURNAL_UNAVAILABLE', 'disk full')]
+    const requests = inbox<RpcRequest>()
+    const { bus } = await serving(t, open, async (came) => {
+      const refusal = refusals.shift()
+      if (refusal !== undefined) throw refusal
+      requests.put(came)
+      return ignored
+    })
+
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, request('a'))
+    await bus.send(bus.controlExchange, bus.topic, request('b'))
+
+    const came = [await requests.next(), await requests.next()]
+    assert.deepEqual(came.map(({ method }) => method).toSorted(), ['a', 'b'])
+    assert.ok(came.some(({ redelivered }) => redelivered))
+  })
+
+  test(`${adapter}: a request refused because the agent stops is left for the next`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    const refused = inbox<string>()
+    const first = serverOf(t, bus, 'host-1', publisher)
+    await first.serve(async ({ method }) => {
+      void first.stop()
+      refused.put(method)
+      throw new AgentError('AGENT_STOPPING', 'the agent stops')
+    }, signal)
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, request('a'))
+    await refused.next()
+    await first[Symbol.asyncDispose]()
+
+    const requests = inbox<RpcRequest>()
+    await serverOf(t, bus, 'host-1', publisher).serve(collect(requests), signal)
+
+    const { method, redelivered } = await requests.next()
+    assert.deepEqual({ method, redelivered }, { method: 'a', redelivered: true })
+  })
+
+  test(`${adapter}: stopping settles what is in hand and leaves the rest`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    await bus.declareQueue(replyQueue(bus))
+    const first = serverOf(t, bus, 'host-1', publisher)
+    const begun = inbox<string>()
+    const gate = Promise.withResolvers<Disposition>()
+    await first.serve(({ method }) => {
+      begun.put(method)
+      return gate.promise
+    }, signal)
+    await bus.send(bus.controlExchange, bus.topic, request('held', call(replyQueue(bus))))
+    await begun.next()
+
+    const stopped = first.stop()
+    await bus.send(bus.controlExchange, bus.topic, request('rest'))
+    gate.resolve({ kind: 'answered', result: 'done' })
+    await stopped
+
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'done')
+    const requests = inbox<RpcRequest>()
+    await serverOf(t, bus, 'host-1', publisher).serve(collect(requests), signal)
+    assert.equal((await requests.next()).method, 'rest')
+  })
+
+  const poison: readonly [string, string][] = [
+    ['broken JSON', '{"method": '],
+    ['a list', '[1, 2]'],
+    ['an envelope of another version', '{"oslo.version": "2.1", "oslo.message": "{}"}'],
+    ['an envelope around an object', '{"oslo.version": "2.0", "oslo.message": {}}'],
+    ['no method', '{"args": {}}'],
+    ['arguments that are a list', '{"method": "a", "args": []}'],
+    ['a body over the limit', JSON.stringify({ method: 'a', args: { text: 'x'.repeat(70_000) } })],
+  ]
+  for (const [what, body] of poison) {
+    test(`${adapter}: ${what} is dropped and the next message is served`, async (t) => {
+      const { bus, requests } = await serving(t, open)
+
+      await bus.send(bus.controlExchange, bus.topic, body)
+      await bus.send(bus.controlExchange, bus.topic, request('good'))
+
+      assert.equal((await requests.next()).method, 'good')
+    })
+  }
+}
+
+function testPublisher(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
+  test(`${adapter}: a notification is in its queue, in the form of each driver`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus, { drivers: ['messaging', 'messagingv2'] })
+
+    await publisher.notify(notification('INFO'), signal)
+    await publisher.notify(notification('ERROR'), signal)
+
+    const queue = `${bus.notificationTopic}.info`
+    const bodies = [await bus.next(queue), await bus.next(queue)].map(({ body }) =>
+      JSON.parse(body.toString()),
+    )
+    const enveloped = bodies.find((body) => body['oslo.version'] === '2.0')
+    const bare = bodies.find((body) => body['event_type'] !== undefined)
+    assert.deepEqual(JSON.parse(enveloped['oslo.message']), bare)
+    assert.equal(bare['event_type'], 'backup.create.start')
+    assert.equal(bare['publisher_id'], 'backup.host-1')
+    assert.equal(bare['_context_project_id'], 'project')
+    const error = (await bus.next(`${bus.notificationTopic}.error`)).body.toString()
+    assert.match(error, /backup\.create\.start/)
+  })
+
+  test(`${adapter}: without a driver a notification goes nowhere`, async (t) => {
+    const bus = await open(t)
+    await bus.declareQueue(`${bus.notificationTopic}.info`)
+    const silent = publisherOf(t, bus, { drivers: [] })
+    const loud = publisherOf(t, bus)
+
+    await silent.notify({ ...notification('INFO'), eventType: 'unheard' }, signal)
+    await loud.notify(notification('INFO'), signal)
+
+    const first = messageOf(await bus.next(`${bus.notificationTopic}.info`))
+    assert.equal(first['event_type'], 'backup.create.start')
+  })
+
+  test(`${adapter}: a cast reaches a host that is there, and tells of one that is not`, async (t) => {
+    const { bus, requests } = await serving(t, open)
+    const publisher = publisherOf(t, bus)
+    const to = (server: string) => publisher.cast({ topic: bus.topic, server }, cast(bus), signal)
+
+    assert.equal(await to('nobody'), false)
+    assert.equal(await to('host-1'), true)
+
+    const came = await requests.next()
+    assert.equal(came.method, 'delete_backup')
+    assert.deepEqual(came.args, { passed_on: true })
+    assert.equal(came.context.authToken, 'secret')
+    assert.equal(came.context.values['roles'], 'member')
+    assert.deepEqual(came.replyTo, oslo(replyQueue(bus)))
+  })
+
+  test(`${adapter}: an answer waits for its queue, and holds up no other`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    await bus.declareQueue(replyQueue(bus, 2))
+
+    const late = publisher.reply(oslo(replyQueue(bus)), { result: 'late' }, signal)
+    assert.equal(await publisher.reply(oslo(replyQueue(bus, 2)), { result: 'now' }, signal), true)
+    assert.equal(messageOf(await bus.next(replyQueue(bus, 2)))['result'], 'now')
+    await bus.declareQueue(replyQueue(bus))
+
+    assert.equal(await late, true)
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'late')
+  })
+
+  test(`${adapter}: a reply queue that stays away is given up and remembered`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus, { replyRetrySeconds: 0.5 })
+
+    assert.equal(await publisher.reply(oslo(replyQueue(bus)), { result: 1 }, signal), false)
+    await bus.declareQueue(replyQueue(bus))
+
+    assert.equal(await publisher.reply(oslo(replyQueue(bus)), { result: 2 }, signal), false)
+  })
+
+  test(`${adapter}: a monitored call gets heartbeats, and none after its answer`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    const to: ReplyAddress = { ...oslo(replyQueue(bus)), monitorSeconds: 2 }
+    await bus.declareQueue(replyQueue(bus))
+    const running = new AbortController()
+
+    const monitored = publisher.monitor(to, running.signal)
+    const beat = messageOf(await bus.next(replyQueue(bus)))
+    running.abort()
+    await monitored
+    await publisher.reply(to, { result: 'done' }, signal)
+
+    assert.deepEqual(
+      { ...beat, _unique_id: null },
+      { result: null, failure: null, ending: false, _msg_id: 'msg-1', _unique_id: null },
+    )
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'done')
+  })
+
+  test(`${adapter}: calls that want no heartbeats get none`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    for (const monitorSeconds of [null, 0, 1]) {
+      await publisher.monitor({ ...oslo(replyQueue(bus)), monitorSeconds }, signal)
+    }
+  })
+
+  test(`${adapter}: who waits for a publisher that closes is told so`, async (t) => {
+    const bus = await open(t)
+    const publisher = publisherOf(t, bus)
+    const waiting = publisher.reply(oslo(replyQueue(bus)), { result: 1 }, signal)
+    const refused = assert.rejects(waiting, { code: 'AGENT_STOPPING' })
+
+    await publisher[Symbol.asyncDispose]()
+
+    await refused
+  })
+}
+
+type Serving = {
+  readonly bus: BusUnderTest
+  readonly server: RpcServer
+  readonly requests: ReturnType<typeof inbox<RpcRequest>>
+}
+
+/** A bus with one server on `host-1`, whose handler keeps the requests unless another is given. */
+async function serving(
+  t: TestContext,
+  open: (t: TestContext) => Promise<BusUnderTest>,
+  handler?: RequestHandler,
+): Promise<Serving> {
+  const bus = await open(t)
+  const requests = inbox<RpcRequest>()
+  const server = serverOf(t, bus, 'host-1', publisherOf(t, bus))
+  await server.serve(handler ?? collect(requests), signal)
+  return { bus, server, requests }
+}
+
+function serverOf(
+  t: TestContext,
+  bus: BusUnderTest,
+  host: string,
+  publisher: Publisher,
+): RpcServer {
+  const server = bus.server(host, publisher)
+  t.after(() => server[Symbol.asyncDispose]())
+  return server
+}
+
+function publisherOf(
+  t: TestContext,
+  bus: BusUnderTest,
+  options?: Parameters<BusUnderTest['publisher']>[0],
+): Publisher {
+  const publisher = bus.publisher(options)
+  t.after(() => publisher[Symbol.asyncDispose]())
+  return publisher
+}
+
+function collect(requests: { put(request: RpcRequest): void }): RequestHandler {
+  return async (request) => {
+    requests.put(request)
+    return ignored
+  }
+}
+
+/** An enveloped cast, or with `keys` of `call` a call. */
+function request(method: string, keys: JsonObject = {}): string {
+  const unique = { _unique_id: randomUUID().replaceAll('-', '') }
+  const message = { method, args: {}, version: '2.0', ...unique, ...keys }
+  return JSON.stringify({ 'oslo.version': '2.0', 'oslo.message': JSON.stringify(message) })
+}
+
+function replyQueue(bus: BusUnderTest, number = 1): string {
+  return `reply-${number}-${bus.topic}`
+}
+
+function call(queue: string): JsonObject {
+  return { _msg_id: 'msg-1', _reply_q: queue, _timeout: null }
+}
+
+function oslo(queue: string): Extract<ReplyAddress, { kind: 'oslo' }> {
+  return { kind: 'oslo', queue, msgId: 'msg-1', monitorSeconds: null }
+}
+
+function cast(bus: BusUnderTest): Parameters<Publisher['cast']>[1] {
+  return {
+    method: 'delete_backup',
+    version: '2.0',
+    args: { passed_on: true },
+    context: {
+      requestId: 'req-1',
+      globalRequestId: null,
+      userId: 'user',
+      projectId: 'project',
+      isAdmin: false,
+      authToken: 'secret',
+      serviceCatalog: [],
+      values: { roles: 'member' },
+    },
+    uniqueId: randomUUID().replaceAll('-', ''),
+    replyTo: oslo(replyQueue(bus)),
+  }
+}
+
+function notification(priority: Notification['priority']): Notification {
+  return {
+    messageId: randomUUID(),
+    uniqueId: randomUUID().replaceAll('-', ''),
+    eventType: 'backup.create.start',
+    priority,
+    payload: { backup_id: 'backup' },
+    timestamp: '2026-11-23 00:20:54.573429',
+    context: { project_id: 'project' },
+  }
+}
+
+function messageOf({ body }: RawMessage): JsonObject {
+  return JSON.parse(JSON.parse(body.toString())['oslo.message'])
+}
