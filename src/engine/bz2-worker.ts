@@ -32,6 +32,11 @@ function readByte(): number {
   return input?.[inputAt++] ?? 0
 }
 
+function read(into: Uint8Array, at: number, count: number): number {
+  for (let index = 0; index < count; index++) into[at + index] = readByte()
+  return count
+}
+
 const output = new Uint8Array(1_048_576)
 let outputBytes = 0
 
@@ -46,7 +51,7 @@ function writeByte(byte: number): void {
 }
 
 try {
-  bunzip.decode({ readByte, eof: isAtEnd }, { writeByte }, true)
+  bunzip.decode({ readByte, read, eof: isAtEnd }, { writeByte }, true)
   flush()
   // Nothing may follow, and the other side waits until its last piece is wanted.
   port.postMessage({ kind: isAtEnd() ? 'done' : 'failed', message: 'it goes on after its end' })

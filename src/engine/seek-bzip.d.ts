@@ -1,5 +1,9 @@
 declare module 'seek-bzip' {
-  type ByteSource = { readonly readByte: () => number; readonly eof: () => boolean }
+  type ByteSource = {
+    readonly readByte: () => number
+    readonly read: (into: Uint8Array, at: number, count: number) => number
+    readonly eof: () => boolean
+  }
   type ByteSink = { readonly writeByte: (byte: number) => void }
 
   const bunzip: {
