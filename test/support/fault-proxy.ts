@@ -17,6 +17,8 @@ export type Fault =
   | { readonly kind: 'hang' }
   /** The connection breaks after so many bytes of the request's body. */
   | { readonly kind: 'cut-request'; readonly afterBytes: number }
+  /** The request's body is taken no faster than this. */
+  | { readonly kind: 'slow-request'; readonly bytesPerSecond: number }
   /** One bit of the request's body is another one when it arrives. */
   | { readonly kind: 'flip-request'; readonly atByte: number }
   /** The server did it, but the connection breaks before its answer. */
@@ -37,7 +39,7 @@ export type FaultRule = {
   readonly method?: string
   readonly path?: RegExp
   readonly where?: (request: SeenRequest) => boolean
-  /** How often it strikes, unless it is `'always'`. 1. */
+  /** How often it strikes, unless it is `'always'`. 1. Of several that fit the newest strikes. */
   readonly times?: number | 'always'
 }
 
@@ -77,7 +79,7 @@ export async function faultProxy(
     const { method = '', url = '', headers } = request
     const asked = { method, path: url, headers }
     seen.push(asked)
-    const next = armed.find(({ rule, left }) => left > 0 && strikes(rule, asked))
+    const next = armed.findLast(({ rule, left }) => left > 0 && strikes(rule, asked))
     if (next !== undefined) {
       next.left -= 1
       next.fired += 1
@@ -162,7 +164,12 @@ function relay(
       return
     }
     const passed = fault?.kind === 'flip-request' ? flipped(piece, fault.atByte - start) : piece
-    if (!onward.write(passed)) {
+    const slowness = fault?.kind === 'slow-request' ? 1000 / fault.bytesPerSecond : 0
+    if (slowness > 0) {
+      request.pause()
+      onward.write(passed)
+      setTimeout(() => request.resume(), piece.byteLength * slowness)
+    } else if (!onward.write(passed)) {
       request.pause()
       onward.once('drain', () => request.resume())
     }

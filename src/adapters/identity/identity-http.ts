@@ -12,7 +12,7 @@ export type IdentityHttpOptions = {
   readonly requestMs: number
 }
 
-export type IdentityRequest = {
+type IdentityRequest = {
   /** What is attempted, for messages: `log in to http://…/v3 as user backup`. */
   readonly action: string
   readonly method: 'GET' | 'POST'

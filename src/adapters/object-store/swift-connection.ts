@@ -154,7 +154,7 @@ function idleWatchingConnector(options: SwiftConnectionOptions): buildConnector.
     const connect = target.protocol === 'https:' && tls !== null ? tls : tcp
     connect(target, (...result) => {
       const [, socket] = result
-      socket?.setTimeout(idleMs, () => {
+      socket?.setTimeout(idleMs).on('timeout', () => {
         // Bytes that wait for us are no fault of the other side's: our sink is slow.
         if (socket.readableLength > 0) socket.setTimeout(idleMs)
         else socket.destroy(new Error(`no byte came or went for ${idleMs} ms`))
