@@ -252,11 +252,11 @@ async function isPassedOn(
 
 /** Notes a refusal with its event; false where this very delivery was refused before. */
 function refuse(
-  { args, context, method, replyTo }: RpcRequest,
+  { args, context }: RpcRequest,
   operation: Operation,
   id: DeliveryId,
   error: AgentError,
-  { journal, host, log }: HandlerDeps,
+  { journal, host }: HandlerDeps,
 ): boolean {
   if (error.code === 'JOURNAL_UNAVAILABLE') return true
   const record = readableRecord(args['backup'] ?? null, journal)
@@ -264,18 +264,7 @@ function refuse(
     record === null
       ? null
       : refusalEvent(operation, { ...record, host: record.host ?? host }, context, error)
-  const isNew = journal.refuse(id, event)
-  if (isNew) {
-    const backupId = record?.id ?? null
-    log.warn('request refused', {
-      method,
-      error,
-      backup_id: backupId,
-      request_id: context.requestId,
-      is_call: replyTo !== null,
-    })
-  }
-  return isNew
+  return journal.refuse(id, event)
 }
 
 /** The record that a refusal speaks of: as the journal has it, else as it was sent, if it can be read. */

@@ -3,8 +3,9 @@ import { AgentError } from './errors.ts'
 
 const mib = 1_048_576
 
-// With four in flight, one job stays well below 400 MiB.
-const chunkSizeBytesMax = 64 * mib
+// Where what is configured does not fit memory, chunks get the size of Cinder's default object: so one
+// job stays well below 400 MiB. Source: cinder/backup/drivers/swift.py, backup_swift_object_size.
+const usualChunkBytes = 50 * mib
 
 /** How one backup is to be made. */
 export type BackupPlan = {
@@ -51,7 +52,9 @@ export function chunkSizeFor(sizes: {
       { objectSizeBytes, blockSizeBytes },
     )
   }
-  const most = Math.min(objectSizeBytes, chunkBytesHeldMax(sizes), chunkSizeBytesMax)
+  const held = chunkBytesHeldMax(sizes)
+  const smaller = Math.min(held, Math.max(usualChunkBytes, blockSizeBytes))
+  const most = objectSizeBytes <= held ? objectSizeBytes : smaller
   if (blockSizeBytes > most) {
     throw new AgentError(
       'CONFIGURATION_INVALID',

@@ -23,7 +23,7 @@ test('the chunk is made smaller to fit memory, and stays a multiple of the block
 })
 
 test("the posix driver's files of 2 GB become chunks of 64 MiB", () => {
-  assert.equal(chunkSizeFor({ ...sizes, objectSizeBytes: 1_999_994_880 }), 64 * mib)
+  assert.equal(chunkSizeFor({ ...sizes, objectSizeBytes: 1_999_994_880 }), 50 * mib)
 })
 
 test('an object size that is no multiple of the block is refused with CONFIGURATION_INVALID', () => {
