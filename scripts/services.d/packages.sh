@@ -6,8 +6,9 @@ packages_of() {
     memcached) echo memcached ;;
     keystone*) echo keystone uwsgi-core uwsgi-plugin-python3 ;;
     swift-*) echo swift swift-proxy swift-account swift-container swift-object ;;
-    # What the real peers under test/support/python import, or call.
-    peers) echo cinder-backup python3-cinder python3-oslo.messaging python3-zstd bzip2 ;;
+    # What the tests call, and what their Python peers import.
+    tests) echo bzip2 e2fsprogs mount openssl \
+      cinder-backup python3-cinder python3-oslo.messaging python3-zstd ;;
   esac
 }
 
@@ -18,10 +19,10 @@ missing_packages() {
   done
 }
 
-# require_packages PROCESS...: with all of them, what the tests' Python peers need comes along.
+# require_packages PROCESS...: with all of them, what the tests themselves need comes along.
 require_packages() {
   local missing names="$*"
-  [[ $names != *swift-proxy* ]] || names="$names peers"
+  [[ $names != *swift-proxy* ]] || names="$names tests"
   missing=$(missing_packages $names)
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
