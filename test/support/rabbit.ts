@@ -1,67 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { after, type TestContext } from 'node:test'
+import type { TestContext } from 'node:test'
 
 import { type Channel, type ConsumeMessage, connect, type Options } from 'amqplib'
 
 import { delay } from '#src/lib/clock.ts'
-import { type RabbitAddress, rabbitOf, type ServiceScript, serviceScript } from './services.ts'
 
 type Owner = Pick<TestContext, 'after'>
-
-/** A virtual host: a broker to itself as far as names go. */
-export type Vhost = RabbitAddress & { readonly vhost: string }
-
-/**
- * A virtual host of the shared broker for one test file, removed at its end with all that is in it;
- * who is still connected is cut off then.
- */
-export async function ownVhost(): Promise<Vhost> {
-  const address = await rabbitOf(serviceScript())
-  const vhost = uniqueName('test')
-  await manage(address, 'PUT', `vhosts/${vhost}`)
-  const all = { configure: '.*', write: '.*', read: '.*' }
-  await manage(address, 'PUT', `permissions/${vhost}/${address.user}`, all)
-  after(() => manage(address, 'DELETE', `vhosts/${vhost}`))
-  return { ...address, vhost }
-}
-
-/** Asks RabbitMQ's management API; rejects unless it answers with success. */
-export async function manage(
-  { managementUrl, user, password }: RabbitAddress,
-  method: 'GET' | 'PUT' | 'DELETE',
-  what: string,
-  body?: object,
-): Promise<unknown> {
-  const response = await fetch(`${managementUrl}/api/${what}`, {
-    method,
-    headers: { authorization: `Basic ${btoa(`${user}:${password}`)}` },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  if (!response.ok) throw new Error(`${method} ${what}: ${response.status} ${text}`)
-  return text === '' ? null : JSON.parse(text)
-}
-
-/** A broker of one test's own, that it may stop, block and start again; removed with the test. */
-export async function ownBroker(
-  owner: Owner,
-): Promise<{ readonly address: Vhost; readonly script: ServiceScript }> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'cba-broker-'))
-  const script = serviceScript({ CBA_SERVICES_DIR: folder })
-  owner.after(async () => {
-    await script('wipe')
-    await rm(folder, { recursive: true, force: true })
-  })
-  await script('up', 'rabbitmq')
-  return { address: { ...(await rabbitOf(script)), vhost: '/' }, script }
-}
-
-export function transportUrl({ host, port, user, password, vhost }: Vhost): string {
-  return `rabbit://${user}:${password}@${host}:${port}/${encodeURIComponent(vhost)}`
-}
 
 /** A name that no other test has. */
 export function uniqueName(prefix: string): string {
@@ -78,10 +22,8 @@ export type PlainClient = {
   exists(queue: string): Promise<boolean>
 }
 
-export async function plainClient(owner: Owner, address: Vhost): Promise<PlainClient> {
-  const { host: hostname, port, user: username, password } = address
-  const vhost = encodeURIComponent(address.vhost)
-  const model = await connect({ hostname, port, username, password, vhost })
+export async function plainClient(owner: Owner, amqpUrl: string): Promise<PlainClient> {
+  const model = await connect(amqpUrl)
   model.on('error', () => {}) // A broker that a test stops says so here.
   owner.after(() => model.close().catch(() => {}))
   const channel = await model.createChannel()

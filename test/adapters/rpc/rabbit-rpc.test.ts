@@ -5,18 +5,20 @@ import { rabbitDefaults } from '#src/adapters/rpc/rabbit-options.ts'
 import { rabbitPublisher } from '#src/adapters/rpc/rabbit-publisher.ts'
 import { connectRabbitServer } from '#src/adapters/rpc/rabbit-rpc-server.ts'
 import { type BusUnderTest, testRpc } from '../../contracts/rpc.ts'
-import { ownVhost, plainClient, transportUrl, uniqueName } from '../../support/rabbit.ts'
+import { wholeFile } from '../../support/driven-agent.ts'
+import { plainClient, uniqueName } from '../../support/rabbit.ts'
+import { rabbitVhost } from '../../support/rabbit-vhost.ts'
 
-const vhost = await ownVhost()
+const vhost = await rabbitVhost(wholeFile)
 
 testRpc('rabbit', openBus)
 
 async function openBus(t: TestContext): Promise<BusUnderTest> {
-  const client = await plainClient(t, vhost)
+  const client = await plainClient(t, vhost.amqpUrl)
   const topic = uniqueName('cinder-backup')
   const controlExchange = uniqueName('openstack')
   const notificationTopic = uniqueName('notifications')
-  const url = transportUrl(vhost)
+  const url = vhost.transportUrl
   return {
     topic,
     controlExchange,
