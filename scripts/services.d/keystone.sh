@@ -15,7 +15,8 @@ keystone_conf() {
 [DEFAULT]
 log_file = $log/$1-app.log
 [database]
-connection = sqlite:///$home/keystone/keystone.db
+connection = sqlite:///$home/keystone/keystone.db?timeout=60
+sqlite_synchronous = false
 [identity]
 password_hash_rounds = 4
 [token]
@@ -48,7 +49,10 @@ prepare_keystone() (
     head -c 32 /dev/urandom | base64 | tr +/ -_ >"$home/keystone/keys/$key"
   done
   rm -f "$home/keystone/keystone.db"
-  { $manage db_sync && $manage bootstrap --bootstrap-password "$admin_password"; } \
+  # In write-ahead mode, which the file remembers, a writer never keeps readers waiting.
+  { $manage db_sync && $manage bootstrap --bootstrap-password "$admin_password" &&
+    /usr/bin/python3 -c 'import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute("PRAGMA journal_mode = WAL")' "$home/keystone/keystone.db"; } \
     >>"$log/keystone-manage.log" 2>&1 7>&- ||
     { say "keystone-manage failed; see $log/keystone-manage.log"; return 1; }
   touch "$home/keystone/prepared"
