@@ -6,7 +6,7 @@ import { chunkName } from '../domain/object-names.ts'
 import type { StoredChunk } from '../domain/stored-chunk.ts'
 import { type ByteBudget, byteBudget, type Reservation, shareOf } from '../lib/byte-budget.ts'
 import { mapOrdered } from '../lib/map-ordered.ts'
-import type { ObjectStore } from '../ports/object-store.ts'
+import type { ObjectStore, StreamedBody } from '../ports/object-store.ts'
 import type { SpoolFile } from '../ports/spool.ts'
 import type { VolumeReader } from '../ports/volumes.ts'
 import { type CompressedChunk, compress, openDecoder } from './codecs.ts'
@@ -169,7 +169,7 @@ async function storeParts(
   signal: AbortSignal,
 ): Promise<StoredChunk[]> {
   const stored = mapOrdered(parts, requestsMax, signal, (part, stop) =>
-    upload(part, part.plain.byteLength, () => ready(part.plain, plan, stop), stop),
+    upload(part, part.plain.byteLength, () => readyChunk(part.plain, plan, stop), stop),
   )
   return Array.fromAsync(stored)
 }
@@ -185,26 +185,26 @@ async function storeZeros(
   const lengthBytes = part.plain.byteLength
   let zeroChunk = zeroChunks.get(lengthBytes)
   if (zeroChunk === undefined) {
-    zeroChunk = ready(part.plain, plan, signal).then(withoutPlainBody)
+    zeroChunk = readyChunk(part.plain, plan, signal).then(withoutPlainBody)
     zeroChunks.set(lengthBytes, zeroChunk)
   }
-  const { md5, compression, body } = await zeroChunk
-  if (compression === 'none') {
-    return upload(part, lengthBytes, async () => ({ md5, compression, body: part.plain }), signal)
+  const ready = await zeroChunk
+  if (ready.compression === 'none') {
+    return upload(part, lengthBytes, async () => ({ ...ready, pieces: [part.plain] }), signal)
   }
-  room.shrink(body.byteLength)
-  return upload(part, body.byteLength, async () => ({ md5, compression, body }), signal)
+  room.shrink(ready.sizeBytes)
+  return upload(part, ready.sizeBytes, async () => ready, signal)
 }
 
 /** A plain body is a lent buffer that will soon be another's. */
 function withoutPlainBody(chunk: ReadyChunk): ReadyChunk {
-  return chunk.compression === 'none' ? { ...chunk, body: new Uint8Array(0) } : chunk
+  return chunk.compression === 'none' ? { ...chunk, pieces: [] } : chunk
 }
 
 type ReadyChunk = CompressedChunk & { readonly md5: string }
 
 /** Compresses a chunk and, where the plan says so, makes sure that it can be read again. */
-async function ready(
+async function readyChunk(
   plain: Uint8Array,
   { compression, verifiesUpload }: BackupPlan,
   signal: AbortSignal,
@@ -218,7 +218,7 @@ async function ready(
 }
 
 async function verify(
-  { compression, body }: CompressedChunk,
+  { compression, pieces }: CompressedChunk,
   plain: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
@@ -230,7 +230,7 @@ async function verify(
     throw new AgentError('CHUNK_CORRUPT', `what ${compression} made cannot be read again as it was`)
   }
   await using decoder = await openDecoder(compression, plain.byteLength, compare, signal)
-  await decoder.write(body)
+  for (const piece of pieces) await decoder.write(piece)
   await decoder.end()
 }
 
@@ -248,8 +248,19 @@ function uploader(store: ObjectStore, plan: BackupPlan): Upload {
   return async ({ name, offsetBytes, plain }, weightBytes, prepare, signal) => {
     const lengthBytes = plain.byteLength
     using _slot = await slots.take(Math.max(weightBytes, bytesMax / requestsMax), signal)
-    const { md5, compression, body } = await prepare()
-    await store.putObject({ container: plan.container, name }, body, signal)
-    return { name, offsetBytes, lengthBytes, compression, md5 }
+    const ready = await prepare()
+    await store.putObject({ container: plan.container, name }, bodyOf(ready), signal)
+    return { name, offsetBytes, lengthBytes, compression: ready.compression, md5: ready.md5 }
+  }
+}
+
+function bodyOf({ pieces, sizeBytes }: CompressedChunk): Uint8Array | StreamedBody {
+  const [first = new Uint8Array(0)] = pieces
+  if (pieces.length <= 1) return first
+  return {
+    sizeBytes,
+    async *open() {
+      yield* pieces
+    },
   }
 }

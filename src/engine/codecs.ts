@@ -57,7 +57,12 @@ export async function checkCompression(compression: Compression): Promise<void> 
   await coders[codecOf(compression)]?.encoder(0)
 }
 
-export type CompressedChunk = { readonly compression: Compression; readonly body: Uint8Array }
+/** `pieces` follow one another; they are not put together, for that would hold them twice. */
+export type CompressedChunk = {
+  readonly compression: Compression
+  readonly pieces: readonly Uint8Array[]
+  readonly sizeBytes: number
+}
 
 /**
  * Compresses `plain`, or gives it back itself as `none` where that would not make it smaller (as
@@ -68,17 +73,21 @@ export async function compress(
   wanted: Compression,
   signal: AbortSignal,
 ): Promise<CompressedChunk> {
-  const uncompressed = { compression: 'none', body: plain } as const
+  const uncompressed = {
+    compression: 'none',
+    pieces: [plain],
+    sizeBytes: plain.byteLength,
+  } as const
   const coder: Coder | null = coders[codecOf(wanted)]
   if (coder === null) return uncompressed
   const open = await coder.encoder(plain.byteLength)
 
   const pieces: Uint8Array[] = []
-  let bytes = 0
+  let sizeBytes = 0
   const tooLarge = new Error('compressing does not make it smaller')
   const keep = (piece: Uint8Array) => {
-    bytes += piece.byteLength
-    if (bytes >= plain.byteLength) throw tooLarge
+    sizeBytes += piece.byteLength
+    if (sizeBytes >= plain.byteLength) throw tooLarge
     pieces.push(piece)
   }
   await using filter = open(keep, signal)
@@ -92,7 +101,7 @@ export async function compress(
     const why = (error as Error).message
     throw new AgentError('COMPRESSION_UNSUPPORTED', `compressing with ${wanted}: ${why}`, {}, error)
   }
-  return { compression: wanted, body: Buffer.concat(pieces, bytes) }
+  return { compression: wanted, pieces, sizeBytes }
 }
 
 /** Undoes a compression as the stored bytes come. */

@@ -22,7 +22,7 @@ test('the chunk is made smaller to fit memory, and stays a multiple of the block
   assert.equal(chunkSizeFor({ ...sizes, memoryMax: 1_000_001, workers: 1 }), 15 * 32_768)
 })
 
-test("the posix driver's files of 2 GB become chunks of 64 MiB", () => {
+test("the posix driver's files of 2 GB become chunks of 50 MiB", () => {
   assert.equal(chunkSizeFor({ ...sizes, objectSizeBytes: 1_999_994_880 }), 50 * mib)
 })
 
