@@ -1,44 +1,23 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 
 import { AgentError } from '#src/domain/errors.ts'
-import type { JsonObject } from '#src/domain/json.ts'
-import type {
-  Disposition,
-  Notification,
-  Publisher,
-  ReplyAddress,
-  RequestHandler,
-  RpcRequest,
-  RpcServer,
-} from '#src/ports/rpc.ts'
+import type { Disposition, RpcRequest } from '#src/ports/rpc.ts'
+import {
+  type BusUnderTest,
+  call,
+  collect,
+  ignored,
+  messageOf,
+  publisherOf,
+  replyQueue,
+  request,
+  serverOf,
+  serving,
+  signal,
+} from '../support/bus-under-test.ts'
 import { inbox } from '../support/rabbit.ts'
-
-export type RawMessage = {
-  readonly body: Buffer
-  readonly properties: { readonly correlationId?: unknown; readonly contentType?: unknown }
-}
-
-/** A bus with names of its own, and what a test does to it by hand. */
-export type BusUnderTest = {
-  readonly topic: string
-  readonly controlExchange: string
-  readonly notificationTopic: string
-  server(host: string, publisher: Publisher): RpcServer
-  publisher(options?: {
-    readonly drivers?: readonly ('messaging' | 'messagingv2')[]
-    readonly replyRetrySeconds?: number
-  }): Publisher
-  send(
-    exchange: string,
-    routingKey: string,
-    body: string,
-    properties?: { readonly replyTo?: string; readonly correlationId?: string },
-  ): Promise<void>
-  declareQueue(queue: string): Promise<void>
-  next(queue: string): Promise<RawMessage>
-}
+import { testPublisher } from './rpc-publisher.ts'
 
 /** What every RPC server and publisher must do; the bus may be RabbitMQ or memory. */
 export function testRpc(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
@@ -46,9 +25,6 @@ export function testRpc(adapter: string, open: (t: TestContext) => Promise<BusUn
   testSettling(adapter, open)
   testPublisher(adapter, open)
 }
-
-const signal = new AbortController().signal
-const ignored: Disposition = { kind: 'ignored' }
 
 function testServer(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
   test(`${adapter}: requests come by the topic, by the host and by fanout`, async (t) => {
@@ -318,221 +294,4 @@ function testSettling(adapter: string, open: (t: TestContext) => Promise<BusUnde
       assert.equal((await requests.next()).method, 'good')
     })
   }
-}
-
-function testPublisher(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
-  test(`${adapter}: a notification is in its queue, in the form of each driver`, async (t) => {
-    const bus = await open(t)
-    const publisher = publisherOf(t, bus, { drivers: ['messaging', 'messagingv2'] })
-
-    await publisher.notify(notification('INFO'), signal)
-    await publisher.notify(notification('ERROR'), signal)
-
-    const queue = `${bus.notificationTopic}.info`
-    const bodies = [await bus.next(queue), await bus.next(queue)].map(({ body }) =>
-      JSON.parse(body.toString()),
-    )
-    const enveloped = bodies.find((body) => body['oslo.version'] === '2.0')
-    const bare = bodies.find((body) => body['event_type'] !== undefined)
-    assert.deepEqual(JSON.parse(enveloped['oslo.message']), bare)
-    assert.equal(bare['event_type'], 'backup.create.start')
-    assert.equal(bare['publisher_id'], 'backup.host-1')
-    assert.equal(bare['_context_project_id'], 'project')
-    const error = (await bus.next(`${bus.notificationTopic}.error`)).body.toString()
-    assert.match(error, /backup\.create\.start/)
-  })
-
-  test(`${adapter}: without a driver a notification goes nowhere`, async (t) => {
-    const bus = await open(t)
-    await bus.declareQueue(`${bus.notificationTopic}.info`)
-    const silent = publisherOf(t, bus, { drivers: [] })
-    const loud = publisherOf(t, bus)
-
-    await silent.notify({ ...notification('INFO'), eventType: 'unheard' }, signal)
-    await loud.notify(notification('INFO'), signal)
-
-    const first = messageOf(await bus.next(`${bus.notificationTopic}.info`))
-    assert.equal(first['event_type'], 'backup.create.start')
-  })
-
-  test(`${adapter}: a cast reaches a host that is there, and tells of one that is not`, async (t) => {
-    const { bus, requests } = await serving(t, open)
-    const publisher = publisherOf(t, bus)
-    const to = (server: string) => publisher.cast({ topic: bus.topic, server }, cast(bus), signal)
-
-    assert.equal(await to('nobody'), false)
-    assert.equal(await to('host-1'), true)
-
-    const came = await requests.next()
-    assert.equal(came.method, 'delete_backup')
-    assert.deepEqual(came.args, { passed_on: true })
-    assert.equal(came.context.authToken, 'secret')
-    assert.equal(came.context.values['roles'], 'member')
-    assert.deepEqual(came.replyTo, oslo(replyQueue(bus)))
-  })
-
-  test(`${adapter}: an answer waits for its queue, and holds up no other`, async (t) => {
-    const bus = await open(t)
-    const publisher = publisherOf(t, bus)
-    await bus.declareQueue(replyQueue(bus, 2))
-
-    const late = publisher.reply(oslo(replyQueue(bus)), { result: 'late' }, signal)
-    assert.equal(await publisher.reply(oslo(replyQueue(bus, 2)), { result: 'now' }, signal), true)
-    assert.equal(messageOf(await bus.next(replyQueue(bus, 2)))['result'], 'now')
-    await bus.declareQueue(replyQueue(bus))
-
-    assert.equal(await late, true)
-    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'late')
-  })
-
-  test(`${adapter}: a reply queue that stays away is given up and remembered`, async (t) => {
-    const bus = await open(t)
-    const publisher = publisherOf(t, bus, { replyRetrySeconds: 0.5 })
-
-    assert.equal(await publisher.reply(oslo(replyQueue(bus)), { result: 1 }, signal), false)
-    await bus.declareQueue(replyQueue(bus))
-
-    assert.equal(await publisher.reply(oslo(replyQueue(bus)), { result: 2 }, signal), false)
-  })
-
-  test(`${adapter}: a monitored call gets heartbeats, and none after its answer`, async (t) => {
-    const bus = await open(t)
-    const publisher = publisherOf(t, bus)
-    const to: ReplyAddress = { ...oslo(replyQueue(bus)), monitorSeconds: 2 }
-    await bus.declareQueue(replyQueue(bus))
-    const running = new AbortController()
-
-    const monitored = publisher.monitor(to, running.signal)
-    const beat = messageOf(await bus.next(replyQueue(bus)))
-    running.abort()
-    await monitored
-    await publisher.reply(to, { result: 'done' }, signal)
-
-    assert.deepEqual(
-      { ...beat, _unique_id: null },
-      { result: null, failure: null, ending: false, _msg_id: 'msg-1', _unique_id: null },
-    )
-    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'done')
-  })
-
-  test(`${adapter}: calls that want no heartbeats get none`, async (t) => {
-    const bus = await open(t)
-    const publisher = publisherOf(t, bus)
-    for (const monitorSeconds of [null, 0, 1]) {
-      await publisher.monitor({ ...oslo(replyQueue(bus)), monitorSeconds }, signal)
-    }
-  })
-
-  test(`${adapter}: who waits for a publisher that closes is told so`, async (t) => {
-    const bus = await open(t)
-    const publisher = publisherOf(t, bus)
-    const waiting = publisher.reply(oslo(replyQueue(bus)), { result: 1 }, signal)
-    const refused = assert.rejects(waiting, { code: 'AGENT_STOPPING' })
-
-    await publisher[Symbol.asyncDispose]()
-
-    await refused
-  })
-}
-
-type Serving = {
-  readonly bus: BusUnderTest
-  readonly server: RpcServer
-  readonly requests: ReturnType<typeof inbox<RpcRequest>>
-}
-
-/** A bus with one server on `host-1`, whose handler keeps the requests unless another is given. */
-async function serving(
-  t: TestContext,
-  open: (t: TestContext) => Promise<BusUnderTest>,
-  handler?: RequestHandler,
-): Promise<Serving> {
-  const bus = await open(t)
-  const requests = inbox<RpcRequest>()
-  const server = serverOf(t, bus, 'host-1', publisherOf(t, bus))
-  await server.serve(handler ?? collect(requests), signal)
-  return { bus, server, requests }
-}
-
-function serverOf(
-  t: TestContext,
-  bus: BusUnderTest,
-  host: string,
-  publisher: Publisher,
-): RpcServer {
-  const server = bus.server(host, publisher)
-  t.after(() => server[Symbol.asyncDispose]())
-  return server
-}
-
-function publisherOf(
-  t: TestContext,
-  bus: BusUnderTest,
-  options?: Parameters<BusUnderTest['publisher']>[0],
-): Publisher {
-  const publisher = bus.publisher(options)
-  t.after(() => publisher[Symbol.asyncDispose]())
-  return publisher
-}
-
-function collect(requests: { put(request: RpcRequest): void }): RequestHandler {
-  return async (request) => {
-    requests.put(request)
-    return ignored
-  }
-}
-
-/** An enveloped cast, or with `keys` of `call` a call. */
-function request(method: string, keys: JsonObject = {}): string {
-  const unique = { _unique_id: randomUUID().replaceAll('-', '') }
-  const message = { method, args: {}, version: '2.0', ...unique, ...keys }
-  return JSON.stringify({ 'oslo.version': '2.0', 'oslo.message': JSON.stringify(message) })
-}
-
-function replyQueue(bus: BusUnderTest, number = 1): string {
-  return `reply-${number}-${bus.topic}`
-}
-
-function call(queue: string): JsonObject {
-  return { _msg_id: 'msg-1', _reply_q: queue, _timeout: null }
-}
-
-function oslo(queue: string): Extract<ReplyAddress, { kind: 'oslo' }> {
-  return { kind: 'oslo', queue, msgId: 'msg-1', monitorSeconds: null }
-}
-
-function cast(bus: BusUnderTest): Parameters<Publisher['cast']>[1] {
-  return {
-    method: 'delete_backup',
-    version: '2.0',
-    args: { passed_on: true },
-    context: {
-      requestId: 'req-1',
-      globalRequestId: null,
-      userId: 'user',
-      projectId: 'project',
-      isAdmin: false,
-      authToken: 'secret',
-      serviceCatalog: [],
-      values: { roles: 'member' },
-    },
-    uniqueId: randomUUID().replaceAll('-', ''),
-    replyTo: oslo(replyQueue(bus)),
-  }
-}
-
-function notification(priority: Notification['priority']): Notification {
-  return {
-    messageId: randomUUID(),
-    uniqueId: randomUUID().replaceAll('-', ''),
-    eventType: 'backup.create.start',
-    priority,
-    payload: { backup_id: 'backup' },
-    timestamp: '2026-11-23 00:20:54.573429',
-    context: { project_id: 'project' },
-  }
-}
-
-function messageOf({ body }: RawMessage): JsonObject {
-  return JSON.parse(JSON.parse(body.toString())['oslo.message'])
 }

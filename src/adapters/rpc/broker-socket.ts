@@ -1,10 +1,11 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import process from 'node:process'
 
 import { type ChannelModel, connect, credentials, type SocketOptions } from 'amqplib'
 
 import { AgentError } from '../../domain/errors.ts'
 import { delay } from '../../lib/clock.ts'
+import { trustedCertificates } from '../../lib/tls-trust.ts'
 import type { RabbitOptions } from './rabbit-options.ts'
 import type { BrokerHost, Transport } from './transport-url.ts'
 
@@ -50,7 +51,7 @@ export async function openConnection(
         vhost: encodeURIComponent(virtualHost), // The library decodes it.
       },
       {
-        ...(await tlsOptions(rabbit)),
+        ...tlsOptions(rabbit),
         credentials: loginOf(rabbit.rabbitLoginMethod, host),
         noDelay: true,
         keepAlive: true,
@@ -120,20 +121,21 @@ function loginOf(method: string, host: BrokerHost) {
 }
 
 /** Read anew for each connection, so that renewed certificates count. */
-async function tlsOptions(rabbit: RabbitOptions): Promise<SocketOptions> {
+function tlsOptions(rabbit: RabbitOptions): SocketOptions {
   if (!rabbit.ssl) return {}
   const { sslCaFile, sslCertFile, sslKeyFile, sslEnforceHostnameVerification } = rabbit
+  const pem = (option: string, file: string) => readable(option, file, () => readFileSync(file))
   return {
-    ...(sslCaFile === '' ? {} : { ca: await pem('ssl_ca_file', sslCaFile) }),
-    ...(sslCertFile === '' ? {} : { cert: await pem('ssl_cert_file', sslCertFile) }),
-    ...(sslKeyFile === '' ? {} : { key: await pem('ssl_key_file', sslKeyFile) }),
+    ca: readable('ssl_ca_file', sslCaFile, () => trustedCertificates(sslCaFile || null)),
+    ...(sslCertFile === '' ? {} : { cert: pem('ssl_cert_file', sslCertFile) }),
+    ...(sslKeyFile === '' ? {} : { key: pem('ssl_key_file', sslKeyFile) }),
     ...(sslEnforceHostnameVerification ? {} : { checkServerIdentity: () => undefined }),
   }
 }
 
-async function pem(option: string, file: string): Promise<Buffer> {
+function readable<T>(option: string, file: string, read: () => T): T {
   try {
-    return await readFile(file)
+    return read()
   } catch (cause) {
     throw new AgentError(
       'CONFIGURATION_INVALID',

@@ -7,7 +7,7 @@ import { prefixed } from './oslo-request.ts'
 export type NotificationDriver = 'messaging' | 'messagingv2'
 
 /** Where `priority` of `topic` goes: `notifications.info`; the queue has the same name. */
-export function notificationQueue(topic: string, priority: Notification['priority']): string {
+function notificationQueue(topic: string, priority: Notification['priority']): string {
   return `${topic}.${priority.toLowerCase()}`
 }
 

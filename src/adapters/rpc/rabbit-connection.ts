@@ -10,8 +10,8 @@ import { quietWarnings } from './quiet-log.ts'
 import type { RabbitOptions } from './rabbit-options.ts'
 import type { BrokerHost, Transport } from './transport-url.ts'
 
-/** Of one connection: a broker that dies and comes back every second must not fill the log. */
-const linesPerMinuteMax = 3
+/** Losses told of one connection: a broker that dies and comes back must not fill the log. */
+const lossesPerMinuteMax = 2
 
 /** The same complaint is repeated after this time, so that the log of a long outage shows it. */
 const repeatMs = 600_000
@@ -146,21 +146,23 @@ function waitMs(rabbit: RabbitOptions, failures: number, hostCount: number): num
   return Math.max(Math.min(seconds, rabbitIntervalMax), 0.1) * 1000
 }
 
-/** Tells of one connection's losses and returns. */
+/** Tells of one connection's losses, and of its return where a loss was told. */
 function connectionReport(role: string, log: Log) {
-  const warn = quietWarnings(log, linesPerMinuteMax)
+  const warn = quietWarnings(log, lossesPerMinuteMax)
   const toldAtMs = new Map<string, number>()
+  let isLossTold = false
   return {
     lost: (error: AgentError, retryMs: number): void => {
       const atMs = toldAtMs.get(error.message)
       if (atMs !== undefined && monotonicMs() - atMs < repeatMs) return
       toldAtMs.set(error.message, monotonicMs())
-      warn('no connection to the broker', { role, error, retryMs })
+      isLossTold = warn('no connection to the broker', { role, error, retryMs }) || isLossTold
     },
     connected: ({ hostname, port }: BrokerHost, failures: number): void => {
       const fields = { role, broker: `${hostname}:${port}`, failures }
-      if (toldAtMs.size === 0) log.debug('connected to the broker', fields)
-      else warn('connected to the broker again', fields)
+      if (isLossTold) log.warn('connected to the broker again', fields)
+      else log.debug('connected to the broker', fields)
+      isLossTold = false
       toldAtMs.clear()
     },
   }

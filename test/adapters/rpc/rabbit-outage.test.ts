@@ -71,10 +71,11 @@ test('a blocked broker holds up what is published, not what is taken', async (t)
   await peers.serve()
   await peers.publisher.notify(notification('before'), forever)
   const client = await plainClient(t, broker.amqpUrl)
+  peers.server.takeShared(false)
   for (const number of [1, 2, 3]) {
     client.publish('openstack', 'cinder-backup', JSON.stringify({ method: `method${number}` }))
   }
-  await eventually(() => peers.requests.count === 3, 'the requests came')
+  await eventually(async () => (await client.count('cinder-backup')) === 3, 'all wait in the queue')
   let confirmed = false
 
   await broker.block(true)
@@ -82,8 +83,9 @@ test('a blocked broker holds up what is published, not what is taken', async (t)
     confirmed = true
   })
   await eventually(() => !peers.publisher.isReady, 'the publisher knows that it is blocked')
-  peers.server.takeShared(false)
   peers.server.takeShared(true)
+  const methods = [1, 2, 3].map(async () => (await peers.requests.next()).method)
+  assert.deepEqual(await Promise.all(methods), ['method1', 'method2', 'method3'])
   await eventually(
     async () => (await broker.queues()).every((queue) => queue.messages_unacknowledged === 0),
     'all requests are acknowledged',
