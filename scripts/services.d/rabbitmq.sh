@@ -22,7 +22,7 @@ rabbit_environment() {
 rabbitmqctl_() (
   read_ports || die "nothing was ever started in $home: run 'make services'"
   rabbit_environment
-  cd "$HOME"
+  cd "$HOME" || exit
   exec /usr/lib/rabbitmq/bin/rabbitmqctl "$@"
 )
 

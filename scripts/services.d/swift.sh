@@ -8,7 +8,7 @@ swift_rings() (
   mkdir -p "$etc/swift"
   exec 7>>"$etc/swift/lock"
   flock 7
-  cd "$etc/swift"
+  cd "$etc/swift" || exit
   [ "$(cat ports 2>/dev/null)" != "$port_amqp" ] || return 0
   cat >swift.conf <<END
 [swift-hash]
