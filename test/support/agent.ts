@@ -87,6 +87,8 @@ export type AgentProcess = {
   logged(pattern: RegExp, seconds?: number): Promise<void>
   /** Sends the signal and resolves to the exit code (null: killed) when the process is gone. */
   end(signal: NodeJS.Signals): Promise<number | null>
+  /** Resolves to the exit code when the process has ended by itself. */
+  ended(): Promise<number | null>
   readonly exitCode: number | null
 }
 
@@ -122,8 +124,8 @@ export function spawnAgent(
       const deadline = performance.now() + seconds * 1000
       while (!pattern.test(log())) {
         const why =
-          child.exitCode !== null
-            ? `ended with ${child.exitCode}`
+          child.exitCode !== null || child.signalCode !== null
+            ? `ended with ${child.exitCode ?? child.signalCode}`
             : performance.now() > deadline
               ? `did not log it in ${seconds} s`
               : null
@@ -132,6 +134,10 @@ export function spawnAgent(
       }
     },
     end: (signal) => endChild(child, signal),
+    async ended() {
+      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+      return child.exitCode
+    },
     get exitCode() {
       return child.exitCode
     },
