@@ -40,15 +40,19 @@ export function sdNotify(
     if (program === undefined) return
     saying = saying.then(() => run(program, word, { NOTIFY_SOCKET: socket }))
   }
-  const sayStatus = async () => {
-    try {
-      await delay(Math.max(0, statusMs + statusIntervalMs - monotonicMs()), stop.signal)
-    } catch {
-      return // Disposed: nobody needs the status any more.
+  const sayStatuses = async () => {
+    while (nextStatus !== null) {
+      try {
+        await delay(Math.max(0, statusMs + statusIntervalMs - monotonicMs()), stop.signal)
+      } catch {
+        return // Disposed: nobody needs the status any more.
+      }
+      say(`STATUS=${nextStatus}`)
+      nextStatus = null
+      statusMs = monotonicMs()
+      await saying
     }
-    statusMs = monotonicMs()
-    say(`STATUS=${nextStatus}`)
-    await saying
+    waiting = null
   }
 
   return {
@@ -58,9 +62,7 @@ export function sdNotify(
     status(text) {
       if (program === undefined) return
       nextStatus = oneLine(text)
-      waiting ??= sayStatus().finally(() => {
-        waiting = null
-      })
+      waiting ??= sayStatuses()
     },
     async [Symbol.asyncDispose]() {
       stop.abort()

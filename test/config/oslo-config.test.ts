@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,6 +10,8 @@ import type { Machine } from '#src/config/machine.ts'
 import { readSettings } from '#src/config/read-settings.ts'
 import { type NamedOption, namedOptions } from '#src/config/schema.ts'
 import { settingOf } from '#src/config/secret-values.ts'
+import { runPeer } from '../support/python.ts'
+import { times } from '../support/soak.ts'
 
 const machine: Machine = {
   hostName: 'node-7',
@@ -145,9 +146,9 @@ function comparable(option: NamedOption, value: unknown): unknown {
   return option.ignoreCase === true ? String(value).toLowerCase() : value
 }
 
-test('files are read as the real oslo.config reads them', () => {
-  const seed = Number(process.env['CBA_TEST_SEED'] ?? randomInt(2 ** 31))
-  const count = process.env['CBA_SOAK'] === undefined ? 200 : 10_000
+test('files are read as the real oslo.config reads them', async () => {
+  const seed = Number(process.env['CBA_SEED'] ?? randomInt(2 ** 31))
+  const count = times(200, 10_000)
   const throws = dice(seed)
   const folder = mkdtempSync(path.join(tmpdir(), 'cba-oslo-'))
   try {
@@ -158,14 +159,8 @@ test('files are read as the real oslo.config reads them', () => {
         return file
       }),
     )
-    const script = path.join(import.meta.dirname, 'read-with-oslo.py')
-    const { stdout, stderr, status } = spawnSync('/usr/bin/python3', [script], {
-      input: JSON.stringify({ options: described, cases }),
-      encoding: 'utf8',
-      maxBuffer: 2 ** 30,
-    })
-    assert.equal(status, 0, stderr)
-    const answers: (null | Answer[])[] = JSON.parse(stdout)
+    const input = { options: described, cases }
+    const answers = (await runPeer('read_with_oslo.py', { input })) as (null | Answer[])[]
 
     let refusedCount = 0
     let faultyCount = 0
@@ -186,10 +181,8 @@ test('files are read as the real oslo.config reads them', () => {
         // A reference to an option that only others know, which counts here where a file sets it.
         if (theirs.error === 'NoSuchOptError' && complaint === undefined) continue
         // A reference to an option that cannot be read itself: oslo then takes one of [DEFAULT].
-        const isShared = problems.some(
-          (problem) => problem !== complaint && problem.what === complaint?.what,
-        )
-        if (theirs.error === undefined && isShared) continue
+        const isReference = complaint?.what.startsWith('refers to') && problems.length > 1
+        if (theirs.error === undefined && isReference) continue
         assert.equal(
           complaint !== undefined,
           theirs.error !== undefined,

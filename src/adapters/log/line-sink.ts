@@ -8,11 +8,11 @@ import { delay, monotonicMs } from '../../lib/clock.ts'
 export interface LineSink extends AsyncDisposable {
   /** Never throws and never waits. Where too many lines wait already, this one is counted and lost. */
   write(line: string): void
+  /** Resolves when nothing waits any more. */
+  written(): Promise<void>
 }
 
 const waitingCharactersMax = 8 * 1024 * 1024
-// How often to look whether the file was moved away by a log rotation.
-const rotationCheckMs = 5000
 const fullPipeMs = 20
 const standardError = 2
 // What a log says is worth waiting for: nothing ends the wait but room in the pipe.
@@ -22,11 +22,21 @@ type Target = { readonly fd: number; readonly handle: FileHandle | null }
 
 const stderrTarget: Target = { fd: standardError, handle: null }
 
+export type LineSinkOptions = {
+  /** The line that stands where `count` lines were lost. */
+  readonly lostLine: (count: number) => string
+  /** How often to look whether a log rotation moved the file away. */
+  readonly rotationCheckMs?: number
+}
+
 /**
- * Writes to `file`, or to standard error where it is null or cannot be written. A file that a log
- * rotation moved away is opened anew. What waits when the process exits is written then.
+ * Writes to `file`, or to standard error where it is null or cannot be written. A file that was
+ * moved away is opened anew. What waits when the process exits is written then.
  */
-export function lineSink(file: string | null): LineSink {
+export function lineSink(
+  file: string | null,
+  { lostLine, rotationCheckMs = 5000 }: LineSinkOptions,
+): LineSink {
   let waiting: string[] = []
   let waitingCharacters = 0
   let lostCount = 0
@@ -41,12 +51,10 @@ export function lineSink(file: string | null): LineSink {
     }
     waiting.push(line)
     waitingCharacters += line.length + 1
-    writing ??= writeWaiting().finally(() => {
-      writing = null
-    })
+    writing ??= writeWaiting()
   }
   const takeWaiting = (): string => {
-    const lines = lostCount > 0 ? [...waiting, `${lostCount} log lines were lost here`] : waiting
+    const lines = lostCount > 0 ? [...waiting, lostLine(lostCount)] : waiting
     waiting = []
     waitingCharacters = 0
     lostCount = 0
@@ -54,14 +62,16 @@ export function lineSink(file: string | null): LineSink {
   }
   const writeWaiting = async () => {
     while (waiting.length > 0) {
-      target = await currentTarget()
-      const countBefore = waiting.length
+      let count = 0
       try {
+        target = await currentTarget()
+        count = waiting.length
         await writeAll(target.fd, Buffer.from(takeWaiting()))
       } catch {
-        lostCount += countBefore // A full disk, or nobody reads any more: nothing to be done here.
+        lostCount += count // A full disk, or nobody reads any more: nothing to be done here.
       }
     }
+    writing = null // In the same breath as the last look at `waiting`: no line falls in between.
   }
   const currentTarget = async (): Promise<Target> => {
     if (file === null) return stderrTarget
@@ -70,7 +80,9 @@ export function lineSink(file: string | null): LineSink {
     checkedMs = monotonicMs()
     if (target !== null && (await isStillAt(file, target))) return target
     await target?.handle?.close()
-    return openFile(file)
+    const opened = await openFile(file)
+    if (opened.handle === null && target?.handle !== null) await sayOnStderr(file)
+    return opened
   }
   const onExit = () => {
     try {
@@ -81,10 +93,15 @@ export function lineSink(file: string | null): LineSink {
   }
   process.on('exit', onExit)
 
+  const written = async () => {
+    while (writing !== null) await writing
+  }
+
   return {
     write: add,
+    written,
     async [Symbol.asyncDispose]() {
-      while (writing !== null) await writing
+      await written()
       process.off('exit', onExit)
       const { handle } = target ?? stderrTarget
       target = null
@@ -98,12 +115,14 @@ async function openFile(file: string): Promise<Target> {
     const { O_APPEND, O_CREAT, O_WRONLY } = constants
     const handle = await open(file, O_APPEND | O_CREAT | O_WRONLY, 0o640)
     return { fd: handle.fd, handle }
-  } catch (error) {
-    const { message } = error as Error
-    const text = `cannot write the log file: ${message}; logging to standard error\n`
-    await writeAll(standardError, Buffer.from(text)).catch(() => undefined)
+  } catch {
     return stderrTarget
   }
+}
+
+async function sayOnStderr(file: string): Promise<void> {
+  const text = `cannot write the log file ${file}; logging to standard error\n`
+  await writeAll(standardError, Buffer.from(text)).catch(() => undefined)
 }
 
 async function isStillAt(file: string, { handle }: Target): Promise<boolean> {

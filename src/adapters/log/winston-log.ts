@@ -30,7 +30,14 @@ export type WinstonLog = Log &
 const finishedLine = Symbol.for('message')
 
 export function winstonLog(options: LogOptions): WinstonLog {
-  const sink = lineSink(options.file)
+  const lostLine = (count: number) =>
+    formatLine(options.format, {
+      level: 'warn',
+      message: 'log lines were lost',
+      fields: { count },
+      at: now(),
+    })
+  const sink = lineSink(options.file, { lostLine })
   const secrets = secretValues(options.secrets)
   const logger = createLogger({
     level: options.level,
