@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 
-import type { SendOptions, SendRequest } from './send.ts'
+import type { SendOptions } from './send.ts'
+import { createRequest, deleteRequest, plainRequest, restoreRequest } from './send-requests.ts'
 import { configSources, type Finish, optionsOf, verb, withConfigOptions } from './verb.ts'
 
 type Words = Readonly<Record<string, string | undefined>>
@@ -32,7 +33,7 @@ function sendOptions(command: Command): SendOptions {
 
 const uuid = '7c5b3b0e-6a0c-4f0e-9d1b-1d9f4f0c2a11'
 
-function createVerb(run: Run): Command {
+function createVerb(finish: Finish): Command {
   const summary = 'back a volume up'
   return request('create_backup', summary, `create_backup --volume-id ${uuid} --record full.json`)
     .requiredOption('--volume-id <id>', 'the volume')
@@ -42,61 +43,56 @@ function createVerb(run: Run): Command {
     .option('--parent <file>', 'make it incremental, upon the backup of this record')
     .option('--container <name>', 'where the objects go (default: as configured)')
     .option('--size <gib>', 'size of the volume in GiB (default: as it is)', positive)
-    .action((options: Words & { readonly size?: number }, command: Command) =>
-      run(command, ({ createRequest }) =>
-        createRequest({
-          volumeId: options['volumeId'] ?? '',
-          recordFile: options['record'] ?? '',
-          backupId: options['backupId'] ?? null,
-          snapshotId: options['snapshotId'] ?? null,
-          parentFile: options['parent'] ?? null,
-          container: options['container'] ?? null,
-          size: options.size ?? null,
-        }),
-      ),
-    )
+    .action(async (options: Words & { readonly size?: number }, command: Command) => {
+      const { send } = await import('./send.ts')
+      const wanted = createRequest({
+        volumeId: options['volumeId'] ?? '',
+        recordFile: options['record'] ?? '',
+        backupId: options['backupId'] ?? null,
+        snapshotId: options['snapshotId'] ?? null,
+        parentFile: options['parent'] ?? null,
+        container: options['container'] ?? null,
+        size: options.size ?? null,
+      })
+      finish(await send(wanted, sendOptions(command)))
+    })
 }
 
-function restoreVerb(run: Run): Command {
+function restoreVerb(finish: Finish): Command {
   const example = `restore_backup --record full.json --volume-id ${uuid}`
   return request('restore_backup', 'restore a backup onto a volume', example)
     .requiredOption('--record <file>', 'the record of the backup')
     .requiredOption('--volume-id <id>', 'the volume to restore onto')
     .option('--volume-is-new', 'the volume holds nothing but zeros', false)
-    .action((options: Words & { readonly volumeIsNew: boolean }, command: Command) =>
-      run(command, ({ restoreRequest }) =>
-        restoreRequest(options['record'] ?? '', options['volumeId'] ?? '', options.volumeIsNew),
-      ),
-    )
+    .action(async (options: Words & { readonly volumeIsNew: boolean }, command: Command) => {
+      const { send } = await import('./send.ts')
+      const { record = '', volumeId = '', volumeIsNew } = options
+      finish(await send(restoreRequest(record, volumeId, volumeIsNew), sendOptions(command)))
+    })
 }
 
-function deleteVerb(run: Run): Command {
+function deleteVerb(finish: Finish): Command {
   const example = 'delete_backup --record full.json'
   return request('delete_backup', 'delete a backup, or cancel one in the making', example)
     .requiredOption('--record <file>', 'the record of the backup')
-    .action((options: Words, command: Command) =>
-      run(command, ({ deleteRequest }) => deleteRequest(options['record'] ?? '')),
-    )
+    .action(async ({ record = '' }: Words, command: Command) => {
+      const { send } = await import('./send.ts')
+      finish(await send(deleteRequest(record), sendOptions(command)))
+    })
 }
-
-type Send = typeof import('./send.ts')
-type Run = (command: Command, toRequest: (send: Send) => SendRequest) => Promise<void>
 
 /** `send`: what a scheduler would ask for, or any other method with its arguments as JSON. */
 export function schedulerVerbs(finish: Finish): Command {
-  const run: Run = async (command, toRequest) => {
-    const send = await import('./send.ts')
-    finish(await send.send(toRequest(send), sendOptions(command)))
-  }
   const example = "check_support_to_force_delete --args '{}'"
   return request('send', 'send a request as a scheduler does, and follow it to its end', example)
     .enablePositionalOptions()
     .argument('<method>', 'the method')
     .option('--args <json>', 'its arguments, a JSON object', '{}')
-    .action((method: string, options: { readonly args: string }, command: Command) =>
-      run(command, ({ plainRequest }) => plainRequest(method, options.args)),
-    )
-    .addCommand(createVerb(run))
-    .addCommand(restoreVerb(run))
-    .addCommand(deleteVerb(run))
+    .action(async (method: string, options: { readonly args: string }, command: Command) => {
+      const { send } = await import('./send.ts')
+      finish(await send(plainRequest(method, options.args), sendOptions(command)))
+    })
+    .addCommand(createVerb(finish))
+    .addCommand(restoreVerb(finish))
+    .addCommand(deleteVerb(finish))
 }

@@ -103,10 +103,6 @@ export function hasCode(error: unknown, code: ErrorCode): error is AgentError {
   return error instanceof AgentError && error.code === code
 }
 
-export function isTransient(error: unknown): boolean {
-  return error instanceof AgentError && error.kind === 'transient'
-}
-
 /** Any throw as an AgentError: what we did not foresee is a defect of ours. */
 export function toAgentError(error: unknown): AgentError {
   if (error instanceof AgentError) return error
