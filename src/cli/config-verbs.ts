@@ -57,13 +57,17 @@ function exitCodeFor(problems: readonly Problem[], warnings: readonly Problem[])
   return warnings.length > 0 ? exitCodes.warnings.number : exitCodes.ok.number
 }
 
+function counted(things: readonly unknown[], name: string): string {
+  return `${things.length} ${name}${things.length === 1 ? '' : 's'}`
+}
+
 function jsonText(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`
 }
 
 async function checkConfig(sources: ConfigSources, json: boolean): Promise<number> {
   const { problems, warnings, lines } = await inspect(sources)
-  const summary = `${problems.length} problems, ${warnings.length} warnings`
+  const summary = `${counted(problems, 'problem')}, ${counted(warnings, 'warning')}`
   process.stdout.write(
     json
       ? jsonText({ problems, warnings })

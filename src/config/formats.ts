@@ -107,7 +107,7 @@ function toBytes(value: string): number | string {
 }
 
 /** Items between commas, blanks around them taken off; commas at the end count for nothing. */
-export function toList(value: string): readonly string[] {
+function toList(value: string): readonly string[] {
   const items = value.trim().replace(/,+$/, '')
   return items === '' ? [] : items.split(',').map((item) => item.trim())
 }

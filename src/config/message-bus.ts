@@ -10,7 +10,7 @@ type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
 type CamelCased<T> = { readonly [K in keyof T as CamelCase<K & string>]: T[K] }
 
 /** The values under their names in camelCase. */
-export function camelCased<T extends object>(values: T): CamelCased<T> {
+function camelCased<T extends object>(values: T): CamelCased<T> {
   const entries = Object.entries(values).map(([name, value]) => [
     name.replace(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase()),
     value,

@@ -39,7 +39,7 @@ function strip(text: string): string {
 }
 
 /** `[Foo]` and `[foo]` are one section; `[default]` is not `[DEFAULT]`. */
-export function normalSection(section: string): string {
+function normalSection(section: string): string {
   return section === 'DEFAULT' ? section : section.toLowerCase()
 }
 

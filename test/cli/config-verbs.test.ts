@@ -9,11 +9,13 @@ import { after, test } from 'node:test'
 const folder = mkdtempSync(path.join(tmpdir(), 'cba-cli-'))
 after(() => rmSync(folder, { recursive: true }))
 
+const program = path.resolve(import.meta.dirname, '../../bin/cinder-backup-agent')
+
 type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
 function run(words: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
   return new Promise((resolve) => {
-    execFile('bin/cinder-backup-agent', words, { env }, (error, stdout, stderr) => {
+    execFile(program, words, { env }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
     })
   })
@@ -45,7 +47,7 @@ test('config check lists what is wrong by file and line and ends with 17', async
     'agent.conf:2: [DEFAULT] debug: must be true or false: value was "maybe"',
     'default: [DEFAULT] transport_url: is not set; write transport_url = rabbit://user:password@host:5672/',
     'agent.conf:3: warning: [DEFAULT] backup_swift_ulr: is not known; backup_swift_url is',
-    '2 problems, 1 warnings',
+    '2 problems, 1 warning',
     '',
   ])
   assert.equal(code, 17)

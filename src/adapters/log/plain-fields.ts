@@ -23,7 +23,7 @@ const secretLengthMax = 16_384
 const causesMax = 8
 
 /** `requestId` → `request_id`: one id is found under one name in every log of the cloud. */
-export function snakeCase(key: string): string {
+function snakeCase(key: string): string {
   return key.replace(/([a-z0-9])([A-Z])/g, '$1_$2').toLowerCase()
 }
 
