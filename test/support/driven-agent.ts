@@ -75,10 +75,8 @@ export async function drivenAgent(
     ...settings,
     DEFAULT: { ...smallSizes, ...settings['DEFAULT'] },
   })
-  const [agent, scheduler] = await Promise.all([
-    startAgent(owner, home),
-    startScheduler(owner, vhost.transportUrl, context),
-  ])
+  const agent = await startAgent(owner, home)
+  const scheduler = await startScheduler(owner, vhost.transportUrl, context)
   return driven({ home, agent, vhost, scheduler, context })
 }
 

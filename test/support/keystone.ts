@@ -76,7 +76,10 @@ export async function keystoneToken(
  * Ends a token before its time, and resolves once Swift, which remembers good ones for two seconds,
  * refuses it too.
  */
-export async function revokeToken({ token, swiftUrl }: UserToken): Promise<void> {
+export async function revokeToken({
+  token,
+  swiftUrl,
+}: Pick<UserToken, 'token' | 'swiftUrl'>): Promise<void> {
   const answer = await fetch(`${services().keystone.url}/auth/tokens`, {
     method: 'DELETE',
     headers: { 'x-auth-token': token, 'x-subject-token': token },
