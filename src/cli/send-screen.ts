@@ -23,7 +23,7 @@ export function jsonScreen(): Screen {
   }
 }
 
-/** Words for a person; without a terminal, a line for each event but progress. */
+/** Words for a person: a bar for the progress where there is a terminal, a line for each other event. */
 export function plainScreen(): Screen {
   const bar = process.stderr.isTTY ? progressBar() : null
   const line = (text: string) => process.stdout.write(`${text}\n`)
@@ -32,15 +32,15 @@ export function plainScreen(): Screen {
       line(backupId === null ? JSON.stringify(answer) : `${method} of backup ${backupId} accepted`)
     },
     heard(event) {
-      if (event.kind === 'started') line(`started by ${event.payload['host']}`)
-      if (event.kind === 'progress') bar?.show(event)
-    },
-    done({ payload }, isWell) {
-      bar?.stop()
-      if (isWell) {
-        line(`ended well: backup ${payload['backup_id']} is ${payload['status']}`)
+      if (event.kind === 'progress') {
+        bar?.show(event)
         return
       }
+      bar?.stop()
+      line(notificationLine(event))
+    },
+    done({ payload }, isWell) {
+      if (isWell) return
       const code = payload['code'] ?? 'OPERATION_CANCELLED'
       const message = payload['message'] ?? `backup is ${payload['status']}`
       process.stderr.write(`failed: ${code}: ${message}\n`)
@@ -48,13 +48,21 @@ export function plainScreen(): Screen {
   }
 }
 
+/** The fields that a person looks for, of the many that a notification has. */
+function notificationLine({ eventType, payload }: Heard): string {
+  const shown = ['status', 'host', 'size', 'service_metadata', 'code']
+    .filter((key) => (payload[key] ?? null) !== null)
+    .map((key) => `${key}=${payload[key]}`)
+  return `notification ${eventType} ${shown.join(' ')}`
+}
+
 function progressBar() {
   const format = '{bar} {percentage}% | {rate} MB/s | {left} s left'
   const bar = new SingleBar({ format, hideCursor: true, clearOnComplete: false })
   let isShown = false
   return {
-    show({ payload, ...event }: Heard) {
-      const percent = event.kind === 'progress' ? event.percent : 0
+    show({ payload }: Heard) {
+      const percent = Number(payload['backup_percent'] ?? 0)
       const rate = (Number(payload['bytes_per_second'] ?? 0) / 1e6).toFixed(1)
       const values = { rate, left: payload['seconds_left'] ?? '?' }
       if (isShown) bar.update(percent, values)
@@ -63,6 +71,7 @@ function progressBar() {
     },
     stop() {
       if (isShown) bar.stop()
+      isShown = false
     },
   }
 }
