@@ -23,7 +23,7 @@ export type RestoreOptions = {
 export type RestoreProgress = { readonly restoredBytes: number; readonly totalBytes: number }
 
 const requestsMax = 32
-const roomBytesMax = 268_435_456 // What one restore takes of the budget.
+const roomBytesMax = 157_286_400 // What one restore takes of the budget: three chunks of the default size.
 const syncEveryBytes = 536_870_912
 
 /** Where the data of a chain ends; the volume must reach that far. */
