@@ -5,7 +5,7 @@ import type { RequestContext } from '#src/domain/request-context.ts'
 import type { AgentSettings } from './agent.ts'
 import { type DrivenAgent, drivenAgent } from './driven-agent.ts'
 import { cinderContext, keystoneToken, type UserToken } from './keystone.ts'
-import { type KeystoneUserName, services } from './services.ts'
+import { services } from './services.ts'
 import { type SwiftContainer, swiftContainer } from './stores.ts'
 
 /** What Cinder's API would forward of a user that asks for something. */
@@ -74,17 +74,14 @@ export type SwiftAgent = DrivenAgent & {
 export async function swiftAgent(
   owner: Pick<TestContext, 'after'>,
   options: Readonly<Record<string, string | number>> = {},
-  userName: KeystoneUserName = 'demo',
+  more: AgentSettings = {},
 ): Promise<SwiftAgent> {
-  const user = await keystoneToken(userName)
+  const user = await keystoneToken('demo')
   const container = await swiftContainer(owner, async () => ({
     url: user.swiftUrl,
     token: user.token,
   }))
-  const settings = swiftSettings({
-    ...byUrl(),
-    backup_swift_container: container.name,
-    ...options,
-  })
+  const named = { ...byUrl(), backup_swift_container: container.name, ...options }
+  const settings = swiftSettings(named, more)
   return { ...(await drivenAgent(owner, settings, contextOf(user))), user, container }
 }
