@@ -14,6 +14,10 @@ soak:            ## the same system tests with large counts, which they print
 demo: packages   ## the agent at work on real services; STORE=posix|swift
 	@$(NODE) scripts/demo.ts $(or $(STORE),posix)
 
+bench: packages  ## ours beside the real cinder driver; ROUNDS=3 MIB=256
+	@scripts/services up
+	@$(NODE) bench/against-cinder.ts
+
 check: types lint unused
 
 types: packages  ## the compiler
@@ -43,5 +47,5 @@ install: packages ## into DESTDIR and PREFIX, for packagers and for a machine wi
 packages:
 	@scripts/npm-install
 
-.PHONY: test soak demo check types lint unused format services services-down packages install docs
+.PHONY: test soak demo bench check types lint unused format services services-down packages install docs
 .DEFAULT_GOAL := test

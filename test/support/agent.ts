@@ -5,12 +5,11 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
-import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { checkout } from './services.ts'
 
-type Owner = Pick<TestContext, 'after'>
+type Owner = { after(end: () => unknown): void }
 
 /** Options by section, as they stand in the file. */
 export type AgentSettings = Readonly<Record<string, Readonly<Record<string, string | number>>>>

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
-import type { TestContext } from 'node:test'
 import type { Json, JsonObject } from '#src/domain/json.ts'
 import {
   checkout,
@@ -13,7 +12,7 @@ import {
 } from './services.ts'
 
 /** Whoever calls back at the end of a test: its context, or `{ after }` of node:test for a file. */
-type Owner = Pick<TestContext, 'after'>
+type Owner = { after(end: () => unknown): void }
 
 /** A queue as `rabbitmqctl list_queues` shows it; the counts are of this moment. */
 export type QueueInfo = {

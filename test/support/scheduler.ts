@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import type { TestContext } from 'node:test'
 
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { rabbitDefaults } from '#src/adapters/rpc/rabbit-options.ts'
@@ -14,6 +13,8 @@ import type { Operation } from '#src/domain/job.ts'
 import type { Json, JsonObject } from '#src/domain/json.ts'
 import type { RequestContext } from '#src/domain/request-context.ts'
 import { aContext, aRecord } from './builders.ts'
+
+type Owner = { after(end: () => unknown): void }
 
 export type Scheduler = {
   readonly bus: SchedulerBus
@@ -39,7 +40,7 @@ const patienceMs = 60_000
 
 /** A scheduler on the bus for one test. `context` is who asks. */
 export async function startScheduler(
-  owner: Pick<TestContext, 'after'>,
+  owner: Owner,
   transportUrl: string,
   context: RequestContext = aContext(),
 ): Promise<Scheduler> {
