@@ -7,7 +7,7 @@ import { startCinderDriver } from '../support/cinder-driver.ts'
 import { blockBytes, chunkBytes, wholeFile } from '../support/driven-agent.ts'
 import { assertCinderRestores, threeDays } from '../support/exit-door.ts'
 import { type SwiftAgent, swiftAgent } from '../support/swift-agent.ts'
-import { diskBytes, sha256 } from '../support/volume-data.ts'
+import { diskBytes, noise, sha256 } from '../support/volume-data.ts'
 
 // Whoever leaves us takes their backups along: Debian's real Cinder driver restores what we wrote.
 
@@ -82,7 +82,7 @@ test("Cinder's own driver goes on with our chain, deletes it, and hands the volu
 
 test("with zero_chunks = sparse, Cinder's own driver restores onto a new volume", async (t) => {
   const agent = await swiftAgent(t, {}, { cinder_backup_agent: { zero_chunks: 'sparse' } })
-  const bytes = Buffer.concat([Buffer.alloc(chunkBytes), diskBytes('sparse', chunkBytes + 5)])
+  const bytes = Buffer.concat([Buffer.alloc(chunkBytes), noise('sparse', chunkBytes + 5)])
   const record = await agent.backup(await agent.newVolume(bytes))
   const file = path.join(agent.home.folder, 'target')
   await writeFile(file, Buffer.alloc(bytes.byteLength))
