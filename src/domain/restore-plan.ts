@@ -30,7 +30,7 @@ export type RestoreStep =
   | { readonly kind: 'zeros'; readonly extent: Extent }
 
 /** Throws PARENT_MISMATCH unless `links` are a chain from a full backup on, each the next one's parent. */
-export function checkChain(links: readonly RestoreLink[]): void {
+function checkChain(links: readonly RestoreLink[]): void {
   let parentId: string | null = null
   for (const link of links) {
     if (link.parentId !== parentId) {

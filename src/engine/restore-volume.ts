@@ -27,7 +27,7 @@ const roomBytesMax = 157_286_400 // What one restore takes of the budget: three 
 const syncEveryBytes = 536_870_912
 
 /** Where the data of a chain ends; the volume must reach that far. */
-export function endOfChain(links: readonly RestoreLink[]): number {
+function endOfChain(links: readonly RestoreLink[]): number {
   return Math.max(0, ...links.map(({ endBytes }) => endBytes))
 }
 

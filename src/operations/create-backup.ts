@@ -1,4 +1,9 @@
-import { type BackupPlan, checkSha256fileFits, chunkSizeFor } from '../domain/backup-plan.ts'
+import {
+  type BackupPlan,
+  checkSha256fileFits,
+  chunkSizeFor,
+  verifiesUpload,
+} from '../domain/backup-plan.ts'
 import type { BackupRecord } from '../domain/backup-record.ts'
 import type { Compression } from '../domain/compression.ts'
 import { documentHeader } from '../domain/document-header.ts'
@@ -17,7 +22,7 @@ import type { Journal } from '../ports/journal.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
 import type { Spool, SpoolFile } from '../ports/spool.ts'
 import type { VolumeReader, Volumes } from '../ports/volumes.ts'
-import { findParent, type PlacedBackup } from './find-backup.ts'
+import { findParent, type PlacedBackup, readManifest } from './find-backup.ts'
 import type { Run, RunOperation } from './operation.ts'
 import { removeObjects } from './remove-objects.ts'
 
@@ -73,6 +78,7 @@ export function createBackup(deps: CreateDeps): RunOperation {
     if (parent !== null && parentDigests !== null) {
       checkParentSize(record, size, parent)
       await readDigests(store, parent, deps.sizes.blockSizeBytes, parentDigests, signal)
+      await checkParentIsWhole(store, parent, deps.spool, signal)
     }
     await checkSizes(volume, store, deps, signal)
     await claimPlace(run, place, size, store, deps, signal)
@@ -175,6 +181,20 @@ async function readDigests(
   await readParentDigests(store, place, blockSizeBytes, into, signal)
 }
 
+/**
+ * Only its metadata object makes a parent a backup that can be restored. It is removed before the
+ * sha256file, so one that is there now was whole when the digests were read.
+ */
+async function checkParentIsWhole(
+  store: ObjectStore,
+  parent: PlacedBackup,
+  spool: Spool,
+  signal: AbortSignal,
+): Promise<void> {
+  await using chunks = await spool.open()
+  await readManifest(store, parent, chunks, 'PARENT_NOT_FOUND', signal)
+}
+
 /** Refuses in the first second what could not be finished after hours (decision D11). */
 async function checkSizes(
   { sizeBytes }: VolumeReader,
@@ -257,6 +277,6 @@ function planFor(run: Run, { container, prefix }: Place, deps: CreateDeps): Back
     compression,
     uploadsMax,
     zeroChunks,
-    verifiesUpload: verifyUpload !== 'off',
+    verifiesUpload: verifiesUpload(verifyUpload, compression),
   }
 }

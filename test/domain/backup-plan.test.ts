@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { checkSha256fileFits, chunkSizeFor } from '#src/domain/backup-plan.ts'
+import { checkSha256fileFits, chunkSizeFor, verifiesUpload } from '#src/domain/backup-plan.ts'
 import { hasCode } from '#src/domain/errors.ts'
 
 const mib = 1_048_576
@@ -56,4 +56,13 @@ test('a sha256file beyond the limit of the store is refused with the block size 
     () => checkSha256fileFits({ ...limit, volumeBytes: 9 * tib }),
     (error) => hasCode(error, 'OBJECT_TOO_LARGE') && /block size of 262144/.test(error.message),
   )
+})
+
+test('what is compressed is verified where it is wanted, or by itself where it is cheap', () => {
+  assert.deepEqual(
+    (['zlib', 'gzip', 'zstd', 'bz2'] as const).map((name) => verifiesUpload('auto', name)),
+    [true, true, false, false],
+  )
+  assert.ok(verifiesUpload('on', 'zstd'))
+  assert.ok(!verifiesUpload('off', 'zlib'))
 })
