@@ -239,7 +239,7 @@ async function writeBackup(
   run.progress(0, sizeBytes)
   for await (const { endBytes, chunks: stored } of windows) {
     await chunks.append(stored)
-    run.progress(endBytes, sizeBytes)
+    run.progress(endBytes, sizeBytes, chunks.count())
   }
 
   const record = run.record()

@@ -79,14 +79,16 @@ export type Progress = {
   readonly bytesDone: number
   readonly bytesTotal: number
   readonly bytesPerSecond: number
+  /** Chunks in the store so far. */
+  readonly chunkCount: number
 }
 
 /** The most that a progress message may weigh on the bus (decision D12). */
 const progressBytesMax = 2048
 
 /**
- * `backup.createprogress` or `backup.restoreprogress`. Names and the context are cut where they would
- * make the message heavier than 2 KiB: progress is sent often and may be lost.
+ * `backup.createprogress` or `backup.restoreprogress`. The context is cut to who asked, and names where
+ * they would make the message heavier than 2 KiB: progress is sent often and may be lost.
  */
 export function progressEvent(
   job: Job,
@@ -94,10 +96,12 @@ export function progressEvent(
   sequence: number,
   progress: Progress,
 ): Notification {
-  const { bytesDone, bytesTotal, bytesPerSecond } = progress
-  const type = `backup.${job.request.operation}progress`
+  const { bytesDone, bytesTotal, bytesPerSecond, chunkCount } = progress
+  const { operation } = job.request
+  const type = `backup.${operation}progress`
   const payload = {
     ...usagePayload(record),
+    ...(operation === 'create' ? createKeys(record, chunkCount) : {}),
     backup_percent: percentOf(bytesDone, bytesTotal),
     bytes_done: bytesDone,
     bytes_total: bytesTotal,
@@ -111,6 +115,14 @@ export function progressEvent(
   if (weightBytes(light) <= progressBytesMax) return light
   const nameless = { ...payload, display_name: null, fail_reason: null, availability_zone: null }
   return { ...light, payload: nameless }
+}
+
+/**
+ * What else Cinder tells of a backup in the making, but for `list`, which names every object so far.
+ * Source: cinder/backup/chunkeddriver.py, `_send_progress_notification` with `object_meta`.
+ */
+function createKeys({ service_metadata: prefix }: BackupRecord, chunkCount: number): JsonObject {
+  return { id: chunkCount + 1, prefix, volume_meta: null }
 }
 
 /** 0 to 100 with two digits; 100 only when all is done. */

@@ -14,8 +14,8 @@ export type Run = {
   /** Changes the record; resolves when the change is in the journal. */
   change(fields: Partial<BackupRecord>, signal: AbortSignal): Promise<void>
 
-  /** Tells how far the run got. Cheap: what is too often is not sent. */
-  progress(bytesDone: number, bytesTotal: number): void
+  /** Tells how far the run got, a backup also in chunks. Cheap: what is too often is not sent. */
+  progress(bytesDone: number, bytesTotal: number, chunkCount?: number): void
 }
 
 /** `record` holds what changes at a good end; `extra` goes into the `.end` event. */

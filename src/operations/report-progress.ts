@@ -3,10 +3,10 @@ import type { Job } from '../domain/job.ts'
 import { monotonicMs } from '../lib/clock.ts'
 import type { Journal, Outbox } from '../ports/journal.ts'
 import type { Publisher } from '../ports/rpc.ts'
-import { progressEvent } from './job-events.ts'
+import { type Progress, progressEvent } from './job-events.ts'
 
 export type ProgressReport = AsyncDisposable & {
-  tell(record: BackupRecord, bytesDone: number, bytesTotal: number): void
+  tell(record: BackupRecord, bytesDone: number, bytesTotal: number, chunkCount?: number): void
 }
 
 type Deps = {
@@ -35,15 +35,18 @@ export function progressReport(job: Job, { journal, outbox, publisher }: Deps): 
   let toldMs = Number.NEGATIVE_INFINITY
   let sending: Promise<void> | null = null
 
-  async function send(record: BackupRecord, bytesDone: number, bytesTotal: number): Promise<void> {
-    const bytesPerSecond = rate(bytesDone)
+  async function send(
+    record: BackupRecord,
+    progress: Omit<Progress, 'bytesPerSecond'>,
+  ): Promise<void> {
+    const bytesPerSecond = rate(progress.bytesDone)
     const sequence = journal.nextSequence(job.id)
-    const event = progressEvent(job, record, sequence, { bytesDone, bytesTotal, bytesPerSecond })
+    const event = progressEvent(job, record, sequence, { ...progress, bytesPerSecond })
     await publisher.notify(event, stop.signal)
   }
 
   return {
-    tell(record, bytesDone, bytesTotal) {
+    tell(record, bytesDone, bytesTotal, chunkCount = 0) {
       const isLast = bytesDone >= bytesTotal
       if (!isLast && monotonicMs() - toldMs < intervalMs) return
       toldMs = monotonicMs()
@@ -51,7 +54,7 @@ export function progressReport(job: Job, { journal, outbox, publisher }: Deps): 
         journal.update(job.id, { highWaterBytes: bytesDone })
         if (sending !== null || stop.signal.aborted || !publisher.isReady) return
         if (outbox.events(1).length > 0) return
-        sending = send(record, bytesDone, bytesTotal)
+        sending = send(record, { bytesDone, bytesTotal, chunkCount })
       } catch {
         return // A journal that cannot be written is noticed where it matters.
       }

@@ -13,6 +13,8 @@ function aJob(): Job {
   return { id: 'j', request, context, record, run, starts: 1, highWaterBytes: 0, started: true }
 }
 
+const half = { bytesDone: 5, bytesTotal: 10, bytesPerSecond: 2, chunkCount: 3 }
+
 // Source: the recorded notification of test/samples/wire/notify-v2-backup.create.start.json.
 const cindersKeys = [
   'tenant_id',
@@ -51,10 +53,22 @@ test('no event carries the token', () => {
 test('progress has a right percentage, reaches 100 only at the end, and never more', () => {
   const job = aJob()
   const percentAt = (bytesDone: number) =>
-    progressEvent(job, job.record, 2, { bytesDone, bytesTotal: 1_000_000, bytesPerSecond: 10 })
-      .payload['backup_percent']
+    progressEvent(job, job.record, 2, { ...half, bytesDone, bytesTotal: 1_000_000 }).payload[
+      'backup_percent'
+    ]
 
   assert.deepEqual([0, 250_000, 999_999, 1_000_000].map(percentAt), [0, 25, 99.99, 100])
+})
+
+test('progress of a backup has what Cinder adds, without the list of objects', () => {
+  const job = aJob()
+
+  const { payload } = progressEvent(job, aRecord({ service_metadata: 'volume_1/prefix' }), 2, half)
+
+  const { id, prefix, volume_meta, backup_percent } = payload
+  assert.deepEqual([id, prefix, volume_meta, backup_percent], [4, 'volume_1/prefix', null, 50])
+  assert.equal(payload['list'], undefined)
+  assert.equal(payload['seconds_left'], 3)
 })
 
 test('progress stays under 2 KiB on the wire, whatever the names are', () => {
@@ -64,7 +78,7 @@ test('progress stays under 2 KiB on the wire, whatever the names are', () => {
     service_metadata: `volume_x/20261122101112/az_nova_backup_${'y'.repeat(190)}`,
   })
 
-  const event = progressEvent(job, record, 2, { bytesDone: 1, bytesTotal: 3, bytesPerSecond: 10 })
+  const event = progressEvent(job, record, 2, half)
 
   const body = JSON.stringify({
     'oslo.version': '2.0',

@@ -1,13 +1,15 @@
 import type { TestContext } from 'node:test'
 
-import { connect } from 'amqplib'
+import { connect, type MessageProperties } from 'amqplib'
 
 import type { JsonObject } from '#src/domain/json.ts'
 import { eventually } from './rabbit.ts'
 
 /** A notification as it lay in the queue. */
 export type TappedNotification = {
+  readonly exchange: string
   readonly routingKey: string
+  readonly properties: MessageProperties
   readonly body: Buffer
   readonly isEnveloped: boolean
   /** What is in the envelope, or the body where there is none. */
@@ -25,10 +27,14 @@ export type NotificationTap = {
 
 const patienceMs = 60_000
 
-/** Takes notifications as raw AMQP messages: its own queue, so that nobody else's are taken. */
+/**
+ * Takes notifications as raw AMQP messages: its own queue, so that nobody else's are taken. `onHeard`
+ * is called with each as it comes.
+ */
 export async function tapNotifications(
   owner: Pick<TestContext, 'after'>,
   amqpUrl: string,
+  onHeard: (notification: TappedNotification) => void = () => {},
 ): Promise<NotificationTap> {
   const connection = await connect(amqpUrl)
   connection.on('error', () => {}) // Its virtual host may go before it.
@@ -45,13 +51,17 @@ export async function tapNotifications(
       const outer = JSON.parse(delivery.content.toString()) as JsonObject
       const inner = outer['oslo.message']
       const message = typeof inner === 'string' ? (JSON.parse(inner) as JsonObject) : outer
-      heard.push({
+      const notification = {
+        exchange: delivery.fields.exchange,
         routingKey: delivery.fields.routingKey,
+        properties: delivery.properties,
         body: delivery.content,
         isEnveloped: typeof inner === 'string',
         message,
         payload: message['payload'] as JsonObject,
-      })
+      }
+      heard.push(notification)
+      onHeard(notification)
     },
     { noAck: true },
   )
