@@ -27,8 +27,8 @@ export type Scheduler = {
     host?: string | null,
   ): Promise<Json>
   send(method: string, args: JsonObject, host?: string | null): Promise<Json>
-  /** Resolves to the payload of the operation's `.end` or `.error` not yet awaited. */
-  ended(operation: Operation, backupId: string): Promise<HeardEvent>
+  /** Resolves to the operation's `.end` or `.error` not yet awaited. */
+  ended(operation: Operation, backupId: string, withinMs?: number): Promise<HeardEvent>
   /** `ask`, then `ended`. */
   run(operation: Operation, record: BackupRecord, extra?: JsonObject): Promise<HeardEvent>
   /** The record in the last event of a backup. */
@@ -83,8 +83,8 @@ export async function startScheduler(
         { backup: backupToPrimitive({ record, parent: null }), ...extra },
         host,
       ),
-    async ended(operation, backupId) {
-      const deadline = performance.now() + patienceMs
+    async ended(operation, backupId, withinMs = patienceMs) {
+      const deadline = performance.now() + withinMs
       while (true) {
         const event = events.find(
           (one) =>
