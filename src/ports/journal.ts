@@ -22,12 +22,23 @@ export type Delivery = {
 export type Acceptance =
   /** A new job, waiting to be run. */
   | { readonly kind: 'new'; readonly job: Job }
-  /** This very delivery was seen before: nothing is written. */
-  | { readonly kind: 'repeated' }
-  /** The same work is in hand; the reply address, if any, waits with it. */
+  /**
+   * This very delivery was seen before: nothing is written. `jobId`: the job that it was accepted
+   * for; null where it was refused.
+   */
+  | { readonly kind: 'repeated'; readonly jobId: string | null }
+  /**
+   * The same work is in hand; the reply address, if any, waits with it. A token of the same project
+   * takes the place of the one that the job had, from its next start on.
+   */
   | { readonly kind: 'joined'; readonly job: Job }
   /** The same create or delete ended well: its final event goes out again; nothing is run. */
   | { readonly kind: 'ended-well'; readonly jobId: string }
+  /**
+   * A create of a backup that is there, made too long ago to know its final event: nothing is
+   * written, for to run it would replace a good backup.
+   */
+  | { readonly kind: 'exists' }
 
 /** A message that must reach the bus, in order, and is kept until the broker has confirmed it. */
 export type OutboxEntry = {
@@ -50,8 +61,9 @@ export interface Journal {
   accept(delivery: Delivery): Acceptance
 
   /**
-   * Notes that a request was refused, so that its repetition is known, with the event that says so.
-   * Returns false where this very delivery was refused before: nothing is written then.
+   * Notes that a request was refused, so that its repetition is known, with the event that says so:
+   * once, however often it is refused. Returns false where this very delivery was accepted before:
+   * nothing is written then.
    */
   refuse(id: DeliveryId, event: Notification | null): boolean
 

@@ -31,9 +31,9 @@ export function testJournal(adapter: string, open: () => Opened): void {
     using journal = open()
     const delivery = aDelivery(aRequest('create'))
 
-    journal.accept(delivery)
+    const { id: jobId } = jobOf(journal.accept(delivery))
 
-    assert.deepEqual(journal.accept(delivery), { kind: 'repeated' })
+    assert.deepEqual(journal.accept(delivery), { kind: 'repeated', jobId })
     assert.equal(journal.unfinished().length, 1)
   })
 
@@ -184,7 +184,59 @@ export function testJournal(adapter: string, open: () => Opened): void {
     const id = { key: 'u1', identifies: true }
 
     assert.equal(journal.refuse(id, anEvent('backup.create.error')), true)
-    assert.equal(journal.refuse(id, anEvent('backup.create.error')), false)
+    assert.equal(journal.refuse(id, anEvent('backup.create.error')), true)
+    assert.equal(journal.events(9).length, 1)
+    const acceptance = journal.accept(aDelivery(aRequest('create'), { id }))
+    assert.deepEqual(acceptance, { kind: 'repeated', jobId: null })
+  })
+
+  test(`${adapter}: what was accepted cannot be refused when it is delivered again`, () => {
+    using journal = open()
+    const delivery = aDelivery(aRequest('create'))
+    journal.accept(delivery)
+
+    assert.equal(journal.refuse(delivery.id, anEvent('backup.create.error')), false)
+    assert.deepEqual(journal.events(9), [])
+  })
+
+  test(`${adapter}: a job gets the newer token of a request that joins it, of its project only`, () => {
+    using journal = open()
+    const request = aRequest('create')
+    const catalogOf = (url: string) => [
+      { type: 'object-store', name: null, endpoints: [{ publicURL: url }] },
+    ]
+    const [old, fresh] = [catalogOf('http://old'), catalogOf('http://fresh')]
+    const first = aContext({ authToken: 'dead', serviceCatalog: old })
+    const job = jobOf(journal.accept(aDelivery(request, { context: first })))
+    const join = (fields: Partial<typeof first>) => {
+      const context = aContext({ serviceCatalog: fresh, ...fields })
+      return journal.accept(aDelivery(request, { context }))
+    }
+
+    join({ authToken: 'foreign', projectId: 'another' })
+    join({ authToken: null })
+    assert.equal(journal.unfinished()[0]?.context.authToken, 'dead')
+    const joined = join({ authToken: 'alive' })
+
+    const context = { ...first, authToken: 'alive', serviceCatalog: fresh }
+    assert.ok(joined.kind === 'joined')
+    assert.deepEqual(joined.job.context, context)
+    assert.deepEqual(journal.begin(job.id, null).context, context)
+  })
+
+  test(`${adapter}: a create of a backup that is there, whose making is forgotten, changes nothing`, () => {
+    using journal = open()
+    const record = aRecord()
+    const request = aRequest('create', record)
+    const job = jobOf(journal.accept(aDelivery(request)))
+    journal.end(job.id, { kind: 'done' }, { ...record, status: 'available' }, [])
+    journal.forgetOld(Number.MAX_SAFE_INTEGER)
+    const delivery = aDelivery(request)
+
+    assert.deepEqual(journal.accept(delivery), { kind: 'exists' })
+
+    assert.deepEqual(journal.unfinished(), [])
+    assert.equal(journal.refuse(delivery.id, anEvent('backup.create.error')), true)
     assert.equal(journal.events(9).length, 1)
   })
 
@@ -230,6 +282,6 @@ export function testJournal(adapter: string, open: () => Opened): void {
 
     assert.equal(journal.record(kept.id)?.status, 'available')
     assert.equal(journal.record(gone.id), null)
-    assert.equal(journal.accept(delivery).kind, 'new')
+    assert.notEqual(journal.accept(delivery).kind, 'repeated')
   })
 }

@@ -1,4 +1,4 @@
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 
 import { AgentError } from '../../domain/errors.ts'
 
@@ -24,7 +24,9 @@ const schema = `
   CREATE INDEX jobs_by_key ON jobs (key, position);
   CREATE INDEX jobs_unfinished ON jobs (position) WHERE outcome IS NULL;
 
-  CREATE TABLE deliveries (id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, job_id TEXT
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE callers (
     position INTEGER PRIMARY KEY AUTOINCREMENT, job_id TEXT NOT NULL, reply_to TEXT NOT NULL
   ) STRICT;
@@ -92,5 +94,23 @@ export function lockStateDir(file: string): DatabaseSync {
       {},
       error,
     )
+  }
+}
+
+export type Row = Record<string, unknown>
+
+export type Statement = {
+  /** Returns how many rows it changed. */
+  run: (...values: SQLInputValue[]) => number
+  get: (...values: SQLInputValue[]) => Row | undefined
+  all: (...values: SQLInputValue[]) => Row[]
+}
+
+export function prepared(database: DatabaseSync, sql: string): Statement {
+  const statement = database.prepare(sql)
+  return {
+    run: (...values) => Number(statement.run(...values).changes),
+    get: (...values) => statement.get(...values),
+    all: (...values) => statement.all(...values),
   }
 }

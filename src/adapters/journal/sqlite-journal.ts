@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 
 import type { BackupRecord } from '../../domain/backup-record.ts'
 import { AgentError } from '../../domain/errors.ts'
@@ -9,8 +9,8 @@ import { type Job, type JobOutcome, type JobRequest, jobKey } from '../../domain
 import type { RequestContext } from '../../domain/request-context.ts'
 import { wallClockMs } from '../../lib/clock.ts'
 import type { Acceptance, Delivery, DeliveryId, Journal, Outbox } from '../../ports/journal.ts'
-import type { Notification, ReplyAddress } from '../../ports/rpc.ts'
-import { lockStateDir, openDatabase } from './journal-schema.ts'
+import { messageStatements } from './journal-messages.ts'
+import { lockStateDir, openDatabase, prepared, type Row, type Statement } from './journal-schema.ts'
 import { readHostKey, type TokenSeal, tokenSeal } from './token-seal.ts'
 
 export type OpenJournal = Journal & Outbox & Disposable
@@ -20,8 +20,6 @@ const rememberedMs = 7 * 24 * 3600 * 1000
 
 /** Sequence numbers are noted in the journal in steps, so that progress costs no transaction each. */
 const sequenceStep = 1000
-
-type Row = Record<string, unknown>
 
 /** The journal of `stateDir`, locked for this process. Throws JOURNAL_LOCKED, JOURNAL_UNAVAILABLE. */
 export function openJournal(stateDir: string): OpenJournal {
@@ -120,7 +118,9 @@ function journalMethods(tables: Tables, { guarded, transaction, written }: Ways)
     refuse: (id, event) =>
       written(
         transaction(() => {
-          if (tables.isRepeated(id)) return false
+          const seen = tables.delivery(id)
+          if (seen !== null) return seen.jobId === null
+          tables.addDelivery(id, null)
           if (event !== null) tables.addEvent(event)
           return true
         }),
@@ -173,21 +173,34 @@ function journalMethods(tables: Tables, { guarded, transaction, written }: Ways)
 }
 
 /** Decision D1: what a delivery means, given what was seen and done before. */
-function accept(tables: Tables, { id, request, context, replyTo }: Delivery): Acceptance {
-  if (tables.isRepeated(id)) return { kind: 'repeated' }
+function accept(tables: Tables, delivery: Delivery): Acceptance {
+  const seen = tables.delivery(delivery.id)
+  if (seen !== null) return { kind: 'repeated', jobId: seen.jobId }
+  const acceptance = acceptUnseen(tables, delivery)
+  if (acceptance.kind === 'exists') return acceptance
+  const jobId = acceptance.kind === 'ended-well' ? acceptance.jobId : acceptance.job.id
+  tables.addDelivery(delivery.id, jobId)
+  return acceptance
+}
+
+function acceptUnseen(tables: Tables, { request, context, replyTo }: Delivery) {
   const last = tables.lastJob(jobKey(request))
   if (last !== null && last.outcome === null) {
     if (replyTo !== null) tables.addCaller(last.job.id, replyTo)
-    return { kind: 'joined', job: last.job }
+    return { kind: 'joined', job: tables.refreshToken(last.job, context) } as const
   }
-  if (last?.outcome?.kind === 'done' && tables.isStillTrue(last.job, request)) {
+  const isStillTrue = tables.isStillTrue(request)
+  if (last?.outcome?.kind === 'done' && isStillTrue) {
     for (const event of tables.finalEvents(last.job.id)) tables.addEvent(event)
     if (replyTo !== null) tables.addReply(replyTo, last.outcome)
-    return { kind: 'ended-well', jobId: last.job.id }
+    return { kind: 'ended-well', jobId: last.job.id } as const
+  }
+  if (last === null && request.operation === 'create' && isStillTrue) {
+    return { kind: 'exists' } as const
   }
   const job = tables.addJob(request, context)
   if (replyTo !== null) tables.addCaller(job.id, replyTo)
-  return { kind: 'new', job }
+  return { kind: 'new', job } as const
 }
 
 function outboxMethods(tables: Tables, { guarded, transaction }: Ways): Omit<Outbox, 'onEntry'> {
@@ -203,17 +216,11 @@ type Tables = ReturnType<typeof journalTables>
 
 /** The statements on the tables, each a line; none of them is a transaction of its own. */
 function journalTables(database: DatabaseSync, seal: TokenSeal) {
-  const statement = (sql: string) => {
-    const prepared = database.prepare(sql)
-    return {
-      run: (...values: SQLInputValue[]) => Number(prepared.run(...values).changes),
-      get: (...values: SQLInputValue[]) => prepared.get(...values) as Row | undefined,
-      all: (...values: SQLInputValue[]) => prepared.all(...values) as Row[],
-    }
-  }
+  const statement = (sql: string) => prepared(database, sql)
   const jobs = jobStatements(statement, seal)
   const messages = messageStatements(statement)
-  const addDelivery = statement('INSERT OR IGNORE INTO deliveries VALUES (?, ?)')
+  const addDelivery = statement('INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?)')
+  const getDelivery = statement('SELECT job_id FROM deliveries WHERE id = ?')
   const saveRecord = statement(
     'INSERT INTO records VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record, changed_ms = excluded.changed_ms',
   )
@@ -235,17 +242,23 @@ function journalTables(database: DatabaseSync, seal: TokenSeal) {
     ...jobs,
     ...messages,
     record,
-    /** Notes a delivery; true where it is a repetition. */
-    isRepeated: ({ key, identifies }: DeliveryId) =>
-      addDelivery.run(key, wallClockMs()) === 0 && identifies,
+    /** What became of a delivery; null where it was not seen, or cannot be known again. */
+    delivery({ key, identifies }: DeliveryId): { readonly jobId: string | null } | null {
+      const row = identifies ? getDelivery.get(key) : undefined
+      const jobId = row?.['job_id']
+      return row === undefined ? null : { jobId: typeof jobId === 'string' ? jobId : null }
+    },
+    addDelivery({ key }: DeliveryId, jobId: string | null) {
+      addDelivery.run(key, wallClockMs(), jobId)
+    },
     saveRecord(value: BackupRecord) {
       saveRecord.run(value.id, JSON.stringify(value), wallClockMs())
     },
-    /** Whether what an ended job achieved still holds: a restore never does, it may be wanted again. */
-    isStillTrue(job: Job, request: JobRequest) {
-      if (request.operation === 'restore') return false
-      const now = record(job.request.backup.record.id)
-      return now?.status === (request.operation === 'create' ? 'available' : 'deleted')
+    /** Whether what is asked for is so: a restore never is, it may be wanted again. */
+    isStillTrue({ operation, backup }: JobRequest) {
+      if (operation === 'restore') return false
+      const now = record(backup.record.id)
+      return now?.status === (operation === 'create' ? 'available' : 'deleted')
     },
     /** Records of backups that exist are kept for good: chains are found by them. */
     forgetBefore(ms: number) {
@@ -253,12 +266,6 @@ function journalTables(database: DatabaseSync, seal: TokenSeal) {
       forgetRecords.run(ms)
     },
   }
-}
-
-type Statement = {
-  run: (...values: SQLInputValue[]) => number
-  get: (...values: SQLInputValue[]) => Row | undefined
-  all: (...values: SQLInputValue[]) => Row[]
 }
 
 function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
@@ -274,6 +281,7 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
   const raise = statement(
     'UPDATE jobs SET high_water_bytes = ?1, starts = 1 WHERE id = ?2 AND high_water_bytes < ?1',
   )
+  const setToken = statement('UPDATE jobs SET context = ?, token = ? WHERE id = ? RETURNING *')
   const forgetStart = statement('UPDATE jobs SET starts = starts - 1 WHERE id = ? AND starts > 0')
   const end = statement(
     'UPDATE jobs SET outcome = ?, record = ?, ended_ms = ?, token = NULL WHERE id = ? AND outcome IS NULL',
@@ -286,22 +294,25 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
     return jobOf(row, seal)
   }
 
+  /** The context in clear, and its token sealed. */
+  const sealed = ({ authToken, ...open }: RequestContext): [string, Uint8Array | null] => [
+    JSON.stringify(open),
+    authToken === null ? null : seal.seal(authToken),
+  ]
+
   return {
     addJob(request: JobRequest, context: RequestContext): Job {
-      const { authToken, ...open } = context
-      const token = authToken === null ? null : seal.seal(authToken)
-      const texts = [JSON.stringify(request), JSON.stringify(open)]
       const { record } = request.backup
-      return toJob(
-        insert.get(
-          randomUUID(),
-          jobKey(request),
-          ...texts,
-          token,
-          JSON.stringify(record),
-          randomUUID(),
-        ),
-      )
+      const [open, token] = sealed(context)
+      const texts = [JSON.stringify(request), open, token, JSON.stringify(record)]
+      return toJob(insert.get(randomUUID(), jobKey(request), ...texts, randomUUID()))
+    },
+    /** A newer token of the same project lives longer, and is used from the job's next start on. */
+    refreshToken(job: Job, { projectId, authToken, serviceCatalog }: RequestContext): Job {
+      const { context } = job
+      if (authToken === null || projectId !== context.projectId) return job
+      const [open, token] = sealed({ ...context, authToken, serviceCatalog })
+      return toJob(setToken.get(open, token, job.id))
     },
     unfinished: (): readonly Job[] => unfinished.all().map(toJob),
     lastJob(key: string): { job: Job; outcome: JobOutcome | null } | null {
@@ -341,55 +352,5 @@ function jobOf(row: Row, seal: TokenSeal): Job {
     starts: Number(row['starts']),
     highWaterBytes: Number(row['high_water_bytes']),
     started: row['started'] === 1,
-  }
-}
-
-function messageStatements(statement: (sql: string) => Statement) {
-  const addEvent = statement('INSERT INTO events (notification) VALUES (?)')
-  const events = statement('SELECT * FROM events ORDER BY position LIMIT ?')
-  const removeEvent = statement('DELETE FROM events WHERE position = ?')
-  const keepFinal = statement('INSERT INTO final_events (job_id, notification) VALUES (?, ?)')
-  const finals = statement(
-    'SELECT notification FROM final_events WHERE job_id = ? ORDER BY position',
-  )
-  const addCaller = statement('INSERT INTO callers (job_id, reply_to) VALUES (?, ?)')
-  const toReplies = statement(
-    'INSERT INTO replies (reply_to, outcome) SELECT reply_to, ? FROM callers WHERE job_id = ? ORDER BY position',
-  )
-  const callers = statement('SELECT reply_to FROM callers WHERE job_id = ? ORDER BY position')
-  const removeCallers = statement('DELETE FROM callers WHERE job_id = ?')
-  const addReply = statement('INSERT INTO replies (reply_to, outcome) VALUES (?, ?)')
-  const replies = statement('SELECT * FROM replies ORDER BY position')
-  const removeReply = statement('DELETE FROM replies WHERE position = ?')
-
-  return {
-    addEvent: (event: Notification) => addEvent.run(JSON.stringify(event)),
-    events: (countMax: number) =>
-      events.all(countMax).map((row) => ({
-        position: Number(row['position']),
-        notification: JSON.parse(String(row['notification'])) as Notification,
-      })),
-    removeEvent: (position: number) => void removeEvent.run(position),
-    keepFinalEvent: (jobId: string, event: Notification) =>
-      keepFinal.run(jobId, JSON.stringify(event)),
-    finalEvents: (jobId: string) =>
-      finals.all(jobId).map((row) => JSON.parse(String(row['notification'])) as Notification),
-    addCaller: (jobId: string, replyTo: ReplyAddress) =>
-      addCaller.run(jobId, JSON.stringify(replyTo)),
-    callers: (jobId: string) =>
-      callers.all(jobId).map((row) => JSON.parse(String(row['reply_to'])) as ReplyAddress),
-    answerCallers(jobId: string, outcome: JobOutcome) {
-      toReplies.run(JSON.stringify(outcome), jobId)
-      removeCallers.run(jobId)
-    },
-    addReply: (replyTo: ReplyAddress, outcome: JobOutcome) =>
-      addReply.run(JSON.stringify(replyTo), JSON.stringify(outcome)),
-    replies: () =>
-      replies.all().map((row) => ({
-        position: Number(row['position']),
-        replyTo: JSON.parse(String(row['reply_to'])) as ReplyAddress,
-        outcome: JSON.parse(String(row['outcome'])) as JobOutcome,
-      })),
-    removeReply: (position: number) => void removeReply.run(position),
   }
 }
