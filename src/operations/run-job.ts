@@ -29,10 +29,14 @@ const startsMax = 3
 /** How long a journal that cannot be written is left alone between two tries. */
 const journalRetryMs = 1000
 
-type End = {
+/** A start of a job; what an earlier one left on the target of a restore is not known. */
+type Start = { readonly job: Job; readonly isFirst: boolean }
+
+/** How a job ends, its final event under the number that is given. */
+type End = (sequence: number) => {
   readonly outcome: JobOutcome
   readonly record: BackupRecord
-  readonly events: readonly Notification[]
+  readonly event: Notification
 }
 
 /**
@@ -43,12 +47,15 @@ export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): 
   const { journal } = deps
   const log = deps.log.child(idsOf(waiting))
   try {
-    const job = await beginJob(waiting, signals, deps, log)
-    const end = await workOn(job, signals, deps, log)
-    await whenWritable(() => journal.end(job.id, end.outcome, end.record, end.events), {
-      log,
-      signal: signals.stop,
-    })
+    const start = await beginJob(waiting, signals, deps, log)
+    const end = await workOn(start, signals, deps, log)
+    await whenWritable(
+      () => {
+        const { outcome, record, event } = end(journal.nextSequence(waiting.id))
+        journal.end(waiting.id, outcome, record, [event])
+      },
+      { log, signal: signals.stop },
+    )
     return true
   } catch (error) {
     if (!signals.stop.aborted) throw error
@@ -72,13 +79,13 @@ async function beginJob(
   { stop }: RunSignals,
   { journal, host }: RunDeps,
   log: Log,
-): Promise<Job> {
+): Promise<Start> {
   const { operation } = waiting.request
   const record = { ...waiting.record, host, status: statusDuring(operation), fail_reason: null }
+  const isFirst = !waiting.started
   const job = await whenWritable(
     () => {
       journal.update(waiting.id, { record })
-      const isFirst = !waiting.started
       const event = isFirst
         ? jobEvent(waiting, 'start', record, journal.nextSequence(waiting.id))
         : null
@@ -87,12 +94,13 @@ async function beginJob(
     { log, signal: stop },
   )
   log.info(`${operation} started`, { run: job.run, starts: job.starts })
-  return job
+  return { job, isFirst }
 }
 
 /** Runs the operation and says how the job ends. Rejects only where `stop` came first. */
-async function workOn(job: Job, signals: RunSignals, deps: RunDeps, log: Log): Promise<End> {
+async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log): Promise<End> {
   const { journal, operations } = deps
+  const { job } = start
   const { operation } = job.request
   const { stop, cancel } = signals
   const signal = AbortSignal.any([stop, cancel])
@@ -113,18 +121,18 @@ async function workOn(job: Job, signals: RunSignals, deps: RunDeps, log: Log): P
         })
         record = changed
       },
-      progress: (bytesDone, bytesTotal) => report.tell(record, bytesDone, bytesTotal),
+      progress: (...done) => report.tell(record, ...done),
     }
     refuseRepeatedCrash(job)
     signal.throwIfAborted()
     const { record: fields, extra } = await operations[operation](run, signal)
     record = { ...record, ...fields, status: statusAfter(operation, 'done') }
     log.info(`${operation} ended`, { seconds: Math.round((monotonicMs() - startedMs) / 1000) })
-    return doneEnd(job, record, extra, journal)
+    return doneEnd(job, record, extra)
   } catch (thrown) {
-    if (cancel.aborted) return cancelledEnd(job, record, thrown, cancel.reason, journal, log)
+    if (cancel.aborted) return cancelledEnd(start, record, thrown, cancel.reason, log)
     stop.throwIfAborted()
-    return failedEnd(job, record, toAgentError(thrown), journal, log)
+    return failedEnd(start, record, toAgentError(thrown), log)
   }
 }
 
@@ -137,43 +145,38 @@ function refuseRepeatedCrash({ starts, request }: Job): void {
   )
 }
 
-function doneEnd(
-  job: Job,
-  record: BackupRecord,
-  extra: JsonObject | undefined,
-  journal: Journal,
-): End {
-  const event = jobEvent(job, 'end', record, journal.nextSequence(job.id), extra)
-  return { outcome: { kind: 'done' }, record, events: [event] }
+function doneEnd(job: Job, record: BackupRecord, extra: JsonObject | undefined): End {
+  return (sequence) => ({
+    outcome: { kind: 'done' },
+    record,
+    event: jobEvent(job, 'end', record, sequence, extra),
+  })
 }
 
 /** Decision D29: a cancelled create ends as in Cinder, a cancelled restore says what it left. */
 function cancelledEnd(
-  job: Job,
+  start: Start,
   before: BackupRecord,
   thrown: unknown,
   reason: unknown,
-  journal: Journal,
   log: Log,
 ): End {
+  const { job } = start
   const { operation } = job.request
   const record = { ...before, status: statusAfter(operation, 'cancelled') }
-  const sequence = journal.nextSequence(job.id)
-  const event =
-    operation === 'restore'
-      ? errorEvent(job, record, sequence, toAgentError(reason), restoreRemains(thrown, job))
-      : jobEvent(job, 'end', record, sequence)
   log.info(`${operation} cancelled`)
-  return { outcome: { kind: 'cancelled' }, record, events: [event] }
+  return (sequence) => ({
+    outcome: { kind: 'cancelled' },
+    record,
+    event:
+      operation === 'restore'
+        ? errorEvent(job, record, sequence, toAgentError(reason), restoreRemains(thrown, start))
+        : jobEvent(job, 'end', record, sequence),
+  })
 }
 
-function failedEnd(
-  job: Job,
-  before: BackupRecord,
-  error: AgentError,
-  journal: Journal,
-  log: Log,
-): End {
+function failedEnd(start: Start, before: BackupRecord, error: AgentError, log: Log): End {
+  const { job } = start
   const { operation } = job.request
   const isRestore = operation === 'restore'
   const record = {
@@ -182,19 +185,22 @@ function failedEnd(
     // A failed restore says nothing against the backup. Source: cinder/backup/manager.py.
     fail_reason: isRestore ? before.fail_reason : failReason(error),
   }
-  const extra = isRestore ? restoreRemains(error, job) : {}
-  const event = errorEvent(job, record, journal.nextSequence(job.id), error, extra)
+  const extra = isRestore ? restoreRemains(error, start) : {}
   const tell = error.kind === 'rejected' ? log.warn : log.error
   tell(`${operation} failed`, { error })
   const { code, message } = error
-  return { outcome: { kind: 'failed', code, message }, record, events: [event] }
+  return (sequence) => ({
+    outcome: { kind: 'failed', code, message },
+    record,
+    event: errorEvent(job, record, sequence, error, extra),
+  })
 }
 
 /** What a restore that did not end well has made of its target, as far as it is known. */
-function restoreRemains(thrown: unknown, job: Job): JsonObject {
+function restoreRemains(thrown: unknown, { isFirst }: Start): JsonObject {
   const context = thrown instanceof AgentError ? thrown.context : {}
   const extents = context['restoredExtents'] as Json | undefined
-  if (extents === undefined && job.starts <= 1) return { target: 'untouched' }
+  if (extents === undefined && isFirst) return { target: 'untouched' }
   return {
     target: 'unusable',
     restored_extents: extents ?? [],

@@ -2,6 +2,7 @@ import { AgentError } from '../domain/errors.ts'
 import type { Job } from '../domain/job.ts'
 import { aborted } from '../lib/aborted.ts'
 import type { Log } from '../ports/log.ts'
+import { type InHand, type JobQueue, jobQueue } from './job-queue.ts'
 import { type RunDeps, runJob } from './run-job.ts'
 
 export type JobRunner = {
@@ -13,6 +14,9 @@ export type JobRunner = {
 
   /** The jobs in hand for a backup, the waiting ones too. */
   inHand(backupId: string): readonly Job[]
+
+  /** The creates and restores in hand that read a backup as an ancestor, as far as is known. */
+  buildingOn(backupId: string): readonly Job[]
 
   /** How many jobs are in hand, running or not. */
   readonly count: number
@@ -27,30 +31,26 @@ export type RunnerDeps = RunDeps & {
   readonly onCount: (count: number) => void
 }
 
-type Entry = {
-  readonly job: Job
-  readonly cancel: AbortController
+type Entry = InHand & {
   readonly ended: AbortController
   readonly watched: Set<string> // Callers that get heartbeats.
-  state: 'waiting' | 'running'
 }
 
 /**
  * Runs the jobs of the journal: at most `jobsMax` at once, those of one backup one after the other,
- * in the order of their acceptance. A delete cancels what else is in hand for its backup.
+ * in the order of their acceptance. A delete cancels what else is in hand for its backup, and takes
+ * its place before others that wait.
  */
 export function jobRunner(deps: RunnerDeps): JobRunner {
   const { journal, publisher, jobsMax, log } = deps
-  const entries = new Map<string, Entry>()
+  const queue = jobQueue<Entry>()
   const running = new Set<Promise<void>>()
   let stopping: AbortSignal | null = null
 
   function startWhatCan(): void {
-    if (stopping === null || stopping.aborted) return
-    for (const entry of entries.values()) {
-      if (!isNext(entry, entries.values())) continue
-      if (running.size >= jobsMax && !entry.cancel.signal.aborted) continue
-      entry.state = 'running'
+    while (stopping !== null && !stopping.aborted) {
+      const entry = queue.start(running.size < jobsMax)
+      if (entry === null) return
       const done = runToItsEnd(entry, stopping).finally(() => {
         running.delete(done)
         startWhatCan()
@@ -66,13 +66,13 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
     } catch (error) {
       log.error('a job was left by a defect; it goes on at the next start', { error })
     }
-    entries.delete(entry.job.id)
+    queue.remove(entry)
     entry.ended.abort()
-    deps.onCount(entries.size)
+    deps.onCount(queue.size)
   }
 
   function watch(jobId: string): void {
-    const entry = entries.get(jobId)
+    const entry = queue.get(jobId)
     if (entry === undefined) return
     for (const caller of journal.callers(jobId)) {
       const key = JSON.stringify(caller)
@@ -85,53 +85,38 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
   return {
     take(job) {
       const [cancel, ended] = [new AbortController(), new AbortController()]
-      entries.set(job.id, { job, cancel, ended, state: 'waiting', watched: new Set() })
-      if (job.request.operation === 'delete') cancelOthers(job, entries.values(), log)
+      const entry = { job, cancel, ended, watched: new Set<string>() }
+      queue.add(entry)
+      if (job.request.operation === 'delete') cancelOthers(entry, queue, log)
       watch(job.id)
-      deps.onCount(entries.size)
+      deps.onCount(queue.size)
       startWhatCan()
     },
     watch,
-    inHand: (backupId) =>
-      [...entries.values()].map(({ job }) => job).filter((job) => backupOf(job) === backupId),
+    inHand: (backupId) => queue.ofBackup(backupId).map(({ job }) => job),
+    buildingOn: (backupId) => queue.buildingOn(backupId).map(({ job }) => job),
     get count() {
-      return entries.size
+      return queue.size
     },
     async run(signal) {
       stopping = signal
       startWhatCan()
       await aborted(signal)
       while (running.size > 0) await Promise.allSettled([...running])
-      for (const { ended } of entries.values()) ended.abort()
+      for (const { ended } of queue.all()) ended.abort()
     },
   }
 }
 
-function backupOf(job: Job): string {
-  return job.request.backup.record.id
-}
-
-/** Whether nothing that came earlier has to end first. */
-function isNext(entry: Entry, entries: Iterable<Entry>): boolean {
-  if (entry.state === 'running') return false
-  for (const other of entries) {
-    if (other === entry) return true
-    if (backupOf(other.job) !== backupOf(entry.job)) continue
-    // One backup can be restored onto two volumes at once.
-    const operations = [entry.job.request.operation, other.job.request.operation]
-    if (operations.some((operation) => operation !== 'restore')) return false
-  }
-  return true
-}
-
-function cancelOthers(job: Job, entries: Iterable<Entry>, log: Log): void {
-  const id = backupOf(job)
-  for (const { job: other, cancel } of entries) {
-    const { operation } = other.request
-    if (backupOf(other) !== id || operation === 'delete') continue
+function cancelOthers(deleting: Entry, queue: JobQueue<Entry>, log: Log): void {
+  const { id } = deleting.job.request.backup.record
+  for (const entry of queue.ofBackup(id)) {
+    const { operation } = entry.job.request
+    if (operation === 'delete') continue
     log.info('cancelling', { backup_id: id, operation })
-    cancel.abort(
-      new AgentError('OPERATION_CANCELLED', `${operation} of backup ${id} cancelled by a delete`),
-    )
+    const reason = `${operation} of backup ${id} cancelled by a delete`
+    entry.cancel.abort(new AgentError('OPERATION_CANCELLED', reason))
+    queue.prefer(entry)
+    queue.prefer(deleting)
   }
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 
@@ -6,14 +7,14 @@ import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { AgentError } from '#src/domain/errors.ts'
 import type { Job, JobRequest } from '#src/domain/job.ts'
+import { monotonicMs } from '#src/lib/clock.ts'
 import type { Operations, RunOperation } from '#src/operations/operation.ts'
 import { jobRunner } from '#src/operations/run-jobs.ts'
 import { aDelivery, aRecord, aRequest } from '../support/builders.ts'
 import { recordingPublisher } from '../support/recording-publisher.ts'
 
 /** A runner over a memory journal, whose operations are the test's. */
-function setUp(operations: Partial<Operations>, jobsMax = 4) {
-  const journal = memoryJournal()
+function setUp(operations: Partial<Operations>, jobsMax = 4, journal = memoryJournal()) {
   const publisher = recordingPublisher()
   const stop = new AbortController()
   const never: RunOperation = async () => ({ record: {} })
@@ -140,6 +141,125 @@ test('a delete cancels a create that still waits for its turn', async () => {
 
   assert.ok(types(agent.events()).includes('backup.create.end'))
   await agent.stop()
+})
+
+test('a delete takes the place of what it cancelled, before others that wait', async () => {
+  const order: string[] = []
+  const agent = setUp(
+    {
+      create: async ({ job }, signal) => {
+        order.push(job.request.backup.record.display_name ?? '')
+        await untilAborted(signal)
+        return { record: {} }
+      },
+      delete: async () => {
+        order.push('delete')
+        return { record: {} }
+      },
+    },
+    1,
+  )
+  const first = aRecord({ display_name: 'first' })
+
+  agent.ask(aRequest('create', first))
+  while (order.length === 0) await setImmediate()
+  agent.ask(aRequest('create', aRecord({ display_name: 'second' })))
+  agent.ask(aRequest('delete', first))
+  while (agent.runner.inHand(first.id).length > 0) await setImmediate()
+
+  assert.deepEqual(order.slice(0, 2), ['first', 'delete'])
+  await agent.stop()
+})
+
+test('ten thousand waiting jobs do not make each other slow', async () => {
+  const agent = setUp({ create: (_run, signal) => untilAborted(signal) }, 1)
+  const job = agent.ask(aRequest('create'))
+  const startMs = monotonicMs()
+
+  for (let index = 0; index < 10_000; index += 1) {
+    const request = aRequest('create')
+    agent.runner.take({ ...job, id: randomUUID(), request, record: request.backup.record })
+  }
+
+  const ms = monotonicMs() - startMs
+  assert.equal(agent.runner.count, 10_001)
+  assert.ok(ms < 5000, `it took ${ms} ms`)
+  await agent.stop()
+})
+
+/** A journal that can be written only while `isFull` says no. */
+function journalOnDisk(isFull: () => boolean): ReturnType<typeof memoryJournal> {
+  const journal = memoryJournal()
+  const unlessFull =
+    <Args extends unknown[], T>(call: (...args: Args) => T) =>
+    (...args: Args): T => {
+      if (isFull()) throw new AgentError('JOURNAL_UNAVAILABLE', 'database or disk is full')
+      return call(...args)
+    }
+  return {
+    ...journal,
+    update: unlessFull(journal.update),
+    end: unlessFull(journal.end),
+    nextSequence: unlessFull(journal.nextSequence),
+  }
+}
+
+test('a job that ends while the disk is full ends as it ended, once there is room', async () => {
+  let isFull = false
+  let fullReads = 0
+  const journal = journalOnDisk(() => {
+    fullReads += isFull ? 1 : 0
+    return isFull
+  })
+  const agent = setUp(
+    {
+      create: async () => {
+        isFull = true
+        return { record: { object_count: 3 } }
+      },
+    },
+    4,
+    journal,
+  )
+  const record = aRecord()
+
+  agent.ask(aRequest('create', record))
+  while (fullReads === 0) await setImmediate()
+  assert.deepEqual(types(agent.events()), ['backup.create.start'])
+  isFull = false
+  await agent.idle()
+
+  assert.deepEqual(types(agent.events()), ['backup.create.start', 'backup.create.end'])
+  assert.equal(agent.journal.record(record.id)?.status, 'available')
+  await agent.stop()
+})
+
+test('a restore that an earlier start may have begun to write is never called untouched', async () => {
+  const journal = memoryJournal()
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+  const first = setUp(
+    {
+      restore: (_run, signal) => {
+        begin()
+        return untilAborted(signal)
+      },
+    },
+    4,
+    journal,
+  )
+  first.ask(aRequest('restore', aRecord({ status: 'available' })))
+  await begun
+  await first.stop() // In order: the start does not count.
+  const away: RunOperation = async () => {
+    throw new AgentError('STORE_UNAVAILABLE', 'swift is away')
+  }
+  const second = setUp({ restore: away }, 4, journal)
+
+  for (const job of journal.unfinished()) second.runner.take(job)
+  await second.idle()
+
+  assert.equal(second.events().at(-1)?.payload['target'], 'unusable')
+  await second.stop()
 })
 
 test('a cancelled restore says what it restored and that the target is of no use', async () => {
