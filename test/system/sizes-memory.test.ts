@@ -16,6 +16,7 @@ const residentMaxMib = 400
 
 const volumeGib = times(4, 300)
 const dataMib = times(64, 1024)
+const runMib = 16
 
 /** The most that a process ever had in memory. */
 async function peakMib(pid: number): Promise<number> {
@@ -29,10 +30,14 @@ test(`a sparse volume of ${volumeGib} GiB takes at most ${residentMaxMib} MiB to
     DEFAULT: { backup_file_size: 1_999_994_880, backup_sha_block_size_bytes: 32_768 },
   })
   const [source, target] = [randomUUID(), randomUUID()]
-  const pieces = Array.from({ length: dataMib }, (_, index) => ({
-    offset: Math.floor((index * volumeGib * gibibyte) / dataMib / 4096) * 4096,
-    data: noise(`piece ${index % 16}`, mebibyte),
-  }))
+  // Runs of data, far from each other.
+  const runCount = dataMib / runMib
+  const pieces = Array.from({ length: dataMib }, (_, index) => {
+    const run = Math.floor((index / dataMib) * runCount)
+    const start = Math.floor(((run + 0.5) * volumeGib * gibibyte) / runCount / 4096) * 4096
+    const data = noise(`piece ${index % 16}`, mebibyte)
+    return { offset: start + (index % runMib) * mebibyte, data }
+  })
   for (const volumeId of [source, target]) {
     await agent.writeVolume(volumeId, Buffer.of())
     await using file = await open(agent.volumeFile(volumeId), 'r+')
