@@ -14,6 +14,7 @@ import { every } from './lib/every.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import { createBackup } from './operations/create-backup.ts'
 import { deleteBackup } from './operations/delete-backup.ts'
+import { capabilityReport } from './operations/report-capabilities.ts'
 import { restoreBackup } from './operations/restore-backup.ts'
 import { jobRunner } from './operations/run-jobs.ts'
 import { sendOutbox } from './operations/send-outbox.ts'
@@ -75,6 +76,13 @@ export async function runAgent(
   })
   for (const job of journal.unfinished()) runner.take(job)
 
+  const capabilities = capabilityReport({
+    publisher,
+    host,
+    service: config.driver.classPath,
+    availabilityZone: config.availabilityZone,
+    log,
+  })
   const handle = requestHandler({
     journal,
     runner,
@@ -82,7 +90,7 @@ export async function runAgent(
     topic,
     host,
     service: config.driver.classPath,
-    publishCapabilities: async () => undefined,
+    publishCapabilities: capabilities.ask,
     checkStore: (context) => void stores.storeFor(context, context.projectId),
     log,
     signal: end.signal,
@@ -90,7 +98,8 @@ export async function runAgent(
   const working = Promise.all([
     runner.run(end.signal),
     sendOutbox({ outbox: journal, publisher, log }, end.signal),
-    watchStore(stores.probe, log, end.signal),
+    watchStore({ probe: stores.probe, log, onChange: capabilities.storeIs }, end.signal),
+    capabilities.run(end.signal),
     forgetOld(journal, log, end.signal),
   ])
   working.catch((error: unknown) => end.abort(error)) // A defect: nothing may go on half alive.

@@ -21,6 +21,20 @@ export type RequestContext = {
   readonly values: JsonObject
 }
 
+/** The context of what this agent does by itself. Source: cinder/context.py, get_admin_context. */
+export function administratorContext(requestId: string): RequestContext {
+  return {
+    requestId,
+    globalRequestId: null,
+    userId: null,
+    projectId: null,
+    isAdmin: true,
+    authToken: null,
+    serviceCatalog: [],
+    values: { roles: ['admin'], read_deleted: 'no' },
+  }
+}
+
 /**
  * The context as notifications carry it: no token, no catalogue, no address, and a time of its own.
  * Keys that a Python reader expects are there even where the sender left them out.

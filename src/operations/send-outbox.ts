@@ -1,5 +1,6 @@
 import { AgentError } from '../domain/errors.ts'
 import type { JobOutcome } from '../domain/job.ts'
+import { bell } from '../lib/bell.ts'
 import { delay } from '../lib/clock.ts'
 import type { Outbox, PendingReply } from '../ports/journal.ts'
 import type { Log } from '../ports/log.ts'
@@ -18,46 +19,62 @@ const retryMs = 1000
  * caller who is gone keeps nobody waiting.
  */
 export async function sendOutbox(deps: Deps, signal: AbortSignal): Promise<void> {
-  const news = newsOf(deps.outbox)
+  const news = bell()
+  deps.outbox.onEntry(news.ring)
+  const events = eventSender(deps)
   const replies = replySender(deps, signal)
+  let isTold = false
   while (!signal.aborted) {
-    const seen = news.count()
+    const seen = news.count
     try {
       replies.sendNew()
-      await sendEvents(deps, signal)
+      await events.sendAll(signal)
+      isTold = false
+      await news.rungAfter(seen, signal)
     } catch (error) {
       if (signal.aborted) break
-      deps.log.warn('cannot send from the outbox, trying again', { error })
+      if (!isTold) deps.log.warn('cannot send from the outbox, trying on', { error })
+      isTold = true
       await delay(retryMs, signal).catch(() => undefined)
-      continue
     }
-    await news.after(seen, signal)
   }
   await replies.settled()
 }
 
-async function sendEvents({ outbox, publisher }: Deps, signal: AbortSignal): Promise<void> {
-  while (true) {
-    const entries = outbox.events(batchMax)
-    if (entries.length === 0) return
-    for (const { position, notification } of entries) {
-      signal.throwIfAborted()
-      await publisher.notify(notification, signal)
-      outbox.eventSent(position)
-    }
+/** An event that the broker has, but whose row could not be removed, is not sent again. */
+function eventSender({ outbox, publisher }: Deps) {
+  let confirmed = 0
+  return {
+    async sendAll(signal: AbortSignal): Promise<void> {
+      while (true) {
+        const entries = outbox.events(batchMax)
+        if (entries.length === 0) return
+        for (const { position, notification } of entries) {
+          signal.throwIfAborted()
+          if (position > confirmed) await publisher.notify(notification, signal)
+          confirmed = Math.max(confirmed, position)
+          outbox.eventSent(position)
+        }
+      }
+    },
   }
 }
 
 /** Each pending reply is tried on its own; one that was not delivered in its time is given up. */
 function replySender({ outbox, publisher, log }: Deps, signal: AbortSignal) {
   const underWay = new Map<number, Promise<void>>()
+  const settledReplies = new Set<number>() // Their rows may still be there.
 
   async function send({ position, replyTo, outcome }: PendingReply): Promise<void> {
     try {
-      const isDelivered = await publisher.reply(replyTo, answerOf(outcome), signal)
-      if (!isDelivered)
-        log.warn('a caller is gone: its reply was dropped', { queue: replyTo.queue })
+      if (!settledReplies.has(position)) {
+        const isDelivered = await publisher.reply(replyTo, answerOf(outcome), signal)
+        if (!isDelivered)
+          log.warn('a caller is gone: its reply was dropped', { queue: replyTo.queue })
+        settledReplies.add(position)
+      }
       outbox.replySent(position)
+      settledReplies.delete(position)
     } catch (error) {
       if (!signal.aborted) log.warn('cannot send a reply', { error, queue: replyTo.queue })
     }
@@ -84,29 +101,4 @@ function answerOf(outcome: JobOutcome): Answer {
       ? outcome
       : { code: 'OPERATION_CANCELLED' as const, message: 'cancelled by a later request' }
   return { failure: new AgentError(code, message) }
-}
-
-/** Counts what was announced, so that nothing announced while we were busy is slept over. */
-function newsOf(outbox: Outbox) {
-  let count = 0
-  let wake: (() => void) | null = null
-  outbox.onEntry(() => {
-    count += 1
-    wake?.()
-  })
-  return {
-    count: () => count,
-    async after(seen: number, signal: AbortSignal): Promise<void> {
-      if (count !== seen || signal.aborted) return
-      await new Promise<void>((resolve) => {
-        const done = () => {
-          signal.removeEventListener('abort', done)
-          wake = null
-          resolve()
-        }
-        wake = done
-        signal.addEventListener('abort', done, { once: true })
-      })
-    },
-  }
 }

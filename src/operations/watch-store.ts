@@ -3,6 +3,14 @@ import type { Log } from '../ports/log.ts'
 
 type Probe = (signal: AbortSignal) => Promise<unknown>
 
+type Deps = {
+  /** Null: the store cannot be asked without somebody's token. */
+  readonly probe: Probe | null
+  readonly log: Log
+  /** Told the first answer, and each that differs from the one before. */
+  readonly onChange: (isThere: boolean) => void
+}
+
 /** As often as Cinder means to. Source: cinder/backup/manager.py, backup_driver_init_check_interval. */
 const intervalMs = 60_000
 
@@ -14,8 +22,7 @@ const answerMs = 15_000
  * that a wrong address is seen before the first backup fails of it. Runs until `signal` aborts.
  */
 export async function watchStore(
-  probe: Probe | null,
-  log: Log,
+  { probe, log, onChange }: Deps,
   signal: AbortSignal,
 ): Promise<void> {
   if (probe === null) {
@@ -24,14 +31,15 @@ export async function watchStore(
   }
   let wasThere: boolean | null = null
   await every(intervalMs, signal, async () => {
-    try {
-      await probe(AbortSignal.any([signal, AbortSignal.timeout(answerMs)]))
-      if (wasThere !== true) log.info('the store answers')
-      wasThere = true
-    } catch (error) {
-      if (signal.aborted) return
-      if (wasThere !== false) log.warn('the store does not answer, asking on', { error })
-      wasThere = false
-    }
+    const error = await probe(AbortSignal.any([signal, AbortSignal.timeout(answerMs)])).then(
+      () => null,
+      (reason: unknown) => ({ reason }),
+    )
+    const isThere = error === null
+    if (signal.aborted || isThere === wasThere) return
+    wasThere = isThere
+    if (isThere) log.info('the store answers')
+    else log.warn('the store does not answer, asking on', { error: error.reason })
+    onChange(isThere)
   })
 }

@@ -48,7 +48,8 @@ export type Disposition =
 
 /**
  * Rejects with AgentError: refused requests are answered with the failure and acknowledged;
- * JOURNAL_UNAVAILABLE puts the delivery back and pauses consuming until `RpcServer` may go on.
+ * JOURNAL_UNAVAILABLE puts the delivery back and pauses consuming until `RpcServer` may go on;
+ * AGENT_STOPPING and BROKER_UNAVAILABLE put it back.
  */
 export type RequestHandler = (request: RpcRequest) => Promise<Disposition>
 
@@ -103,20 +104,27 @@ export interface Publisher extends AsyncDisposable {
   readonly isReady: boolean
 
   /**
-   * Casts to `<topic>.<server>`; resolves to false where no queue is bound there. `uniqueId` is kept
-   * over repeats.
+   * Casts to `<topic>.<server>`, or to whoever serves the topic; resolves to false where no queue is
+   * bound there.
    */
   cast(
-    target: { readonly topic: string; readonly server: string },
-    message: {
-      readonly method: string
-      readonly version: string
-      readonly args: JsonObject
-      readonly context: RequestContext
-      readonly uniqueId: string
-      /** Who is to be answered by the receiver, where the request that is passed on was a call. */
-      readonly replyTo: ReplyAddress | null
-    },
+    target: { readonly topic: string; readonly server: string | null },
+    message: Cast,
     signal: AbortSignal,
   ): Promise<boolean>
+
+  /** Casts to all who serve the topic; where there are none, nobody misses it. */
+  fanout(topic: string, message: Cast, signal: AbortSignal): Promise<void>
+}
+
+/** A request to another service that nobody waits for. */
+export type Cast = {
+  readonly method: string
+  readonly version: string
+  readonly args: JsonObject
+  readonly context: RequestContext
+  /** Kept over repeats. */
+  readonly uniqueId: string
+  /** Who is to be answered by the receiver, where the request that is passed on was a call. */
+  readonly replyTo: ReplyAddress | null
 }

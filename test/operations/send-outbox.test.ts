@@ -84,6 +84,33 @@ test('an event that the broker has not confirmed is sent again, the same bytes',
   assert.deepEqual(publisher.events[0], tried[0])
 })
 
+test('while rows cannot be removed nothing is sent twice, and the log has one line of it', async () => {
+  const { journal, publisher, log, end } = setUp()
+  const stop = new AbortController()
+  let refusals = 0
+  const full = (): never => {
+    refusals += 1
+    throw new AgentError('JOURNAL_UNAVAILABLE', 'database or disk is full')
+  }
+  const isFull = () => refusals < 2
+  const outbox: typeof journal = {
+    ...journal,
+    eventSent: (position) => (isFull() ? full() : journal.eventSent(position)),
+  }
+  end({ kind: 'done' })
+
+  const sending = sendOutbox({ outbox, publisher, log }, stop.signal)
+  while (journal.events(9).length > 0) await setImmediate()
+  stop.abort()
+  await sending
+
+  assert.deepEqual(
+    publisher.events.map(({ eventType }) => eventType),
+    ['backup.create.start', 'backup.create.end'],
+  )
+  assert.equal(log.lines.filter(({ level }) => level === 'warn').length, 1)
+})
+
 test('callers learn how it ended; one who is gone keeps nobody waiting', async () => {
   const { journal, publisher, end, sendUntil } = setUp()
   const [gone, first, second] = [aCaller(), aCaller(), aCaller()]

@@ -1,11 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
 
+import type { JsonObject } from '#src/domain/json.ts'
 import type { Answer, Notification, Publisher, ReplyAddress } from '#src/ports/rpc.ts'
 
 export type RecordingPublisher = Publisher & {
   readonly events: Notification[]
   readonly replies: { to: ReplyAddress; answer: Answer }[]
-  readonly casts: { server: string; method: string }[]
+  readonly casts: { to: string; method: string; args: JsonObject }[]
   /** While true, nothing is confirmed. */
   isDown: boolean
 }
@@ -14,7 +15,7 @@ export type RecordingPublisher = Publisher & {
 export function recordingPublisher(): RecordingPublisher {
   const events: Notification[] = []
   const replies: { to: ReplyAddress; answer: Answer }[] = []
-  const casts: { server: string; method: string }[] = []
+  const casts: RecordingPublisher['casts'] = []
 
   return {
     events,
@@ -36,9 +37,12 @@ export function recordingPublisher(): RecordingPublisher {
       }
       events.push(notification)
     },
-    async cast(target, { method }) {
-      casts.push({ server: target.server ?? '', method })
+    async cast({ topic, server }, { method, args }) {
+      casts.push({ to: server === null ? topic : `${topic}.${server}`, method, args })
       return true
+    },
+    async fanout(topic, { method, args }) {
+      casts.push({ to: `${topic}_fanout`, method, args })
     },
     async [Symbol.asyncDispose]() {},
   }

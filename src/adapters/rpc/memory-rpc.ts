@@ -112,6 +112,9 @@ export function memoryPublisher(
       bus.bind(message.routingKey, message.exchange, message.routingKey)
       await bus.publish(message, until(signal))
     },
+    publishToAll: async (_topic, message, signal) => {
+      await bus.publish(message, until(signal))
+    },
   }
   return osloPublisher(
     { replies: link, casts: link, notifications: link },

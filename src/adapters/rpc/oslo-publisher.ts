@@ -6,7 +6,7 @@ import type { Notification, Publisher, ReplyAddress } from '../../ports/rpc.ts'
 import type { OutgoingMessage } from './oslo-envelope.ts'
 import { encodeNotification, type NotificationDriver } from './oslo-notification.ts'
 import { encodeHeartbeat, encodeReply } from './oslo-reply.ts'
-import { encodeCast } from './oslo-request.ts'
+import { encodeCast, encodeFanout } from './oslo-request.ts'
 
 /** Source: oslo_messaging/_drivers/amqpdriver.py: a reply's retries and the memory of dead queues. */
 const replyRetryMs = 250
@@ -33,6 +33,8 @@ export type PublishLink = {
   publishOnce(message: OutgoingMessage, mandatory: boolean): Promise<Published | 'lost'>
   /** Publishes to a queue of the same name as the routing key, declaring it first. */
   publishToQueue(message: OutgoingMessage, signal: AbortSignal): Promise<void>
+  /** Publishes to the fanout exchange of a topic, declaring it first; to nobody is no failure. */
+  publishToAll(topic: string, message: OutgoingMessage, signal: AbortSignal): Promise<void>
 }
 
 export type OsloPublisherOptions = {
@@ -76,6 +78,8 @@ export function osloPublisher(
       }
       return true
     },
+    fanout: (topic, cast, signal) =>
+      links.casts.publishToAll(topic, encodeFanout(topic, cast), signal),
     [Symbol.asyncDispose]: close,
   }
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { AgentError } from '../../domain/errors.ts'
 import { isJsonObject, type Json, type JsonObject } from '../../domain/json.ts'
 import type { CatalogEntry, RequestContext } from '../../domain/request-context.ts'
-import type { ReplyAddress, RequestSource, RpcRequest } from '../../ports/rpc.ts'
+import type { Cast, ReplyAddress, RequestSource, RpcRequest } from '../../ports/rpc.ts'
 import {
   bareBody,
   closeEnvelope,
@@ -82,24 +82,24 @@ export function replyAddressOf(
   return { kind: 'amqp', queue, correlationId: textOrNull(properties.correlationId), enveloped }
 }
 
-export type CastMessage = {
-  readonly method: string
-  readonly version: string
-  readonly args: JsonObject
-  readonly context: RequestContext
-  readonly uniqueId: string
-  readonly replyTo: ReplyAddress | null
-}
-
 /**
- * A cast to `<topic>.<server>`, or to whoever serves the topic; the same message gives the same bytes. With a reply address it is
- * the call of whoever waits there, passed on.
+ * A cast to `<topic>.<server>`, or to whoever serves the topic; the same message gives the same
+ * bytes. With a reply address it is the call of whoever waits there, passed on.
  */
 export function encodeCast(
   exchange: string,
-  target: { readonly topic: string; readonly server: string | null },
-  cast: CastMessage,
+  { topic, server }: { readonly topic: string; readonly server: string | null },
+  cast: Cast,
 ): OutgoingMessage {
+  return castMessage(exchange, server === null ? topic : `${topic}.${server}`, cast)
+}
+
+/** A cast to all who serve the topic. Source: recorded frames of oslo.messaging 14.0.3. */
+export function encodeFanout(topic: string, cast: Cast): OutgoingMessage {
+  return castMessage(`${topic}_fanout`, '', cast)
+}
+
+function castMessage(exchange: string, routingKey: string, cast: Cast): OutgoingMessage {
   const { method, version, args, context, uniqueId, replyTo } = cast
   const message: Record<string, Json> = { method, args, version }
   if (replyTo?.kind === 'oslo') {
@@ -112,7 +112,7 @@ export function encodeCast(
   const isBare = replyTo?.kind === 'amqp' && !replyTo.enveloped
   return {
     exchange,
-    routingKey: target.server === null ? target.topic : `${target.topic}.${target.server}`,
+    routingKey,
     body: isBare ? bareBody(body) : closeEnvelope(body),
     properties: {
       ...osloProperties,

@@ -9,7 +9,7 @@ import type { OutgoingMessage } from './oslo-envelope.ts'
 import type { Published, PublishLink } from './oslo-publisher.ts'
 import { quietWarnings } from './quiet-log.ts'
 import { keepConnected, type Session } from './rabbit-connection.ts'
-import { controlExchange, notificationTopology } from './topology.ts'
+import { controlExchange, fanoutExchange, notificationTopology } from './topology.ts'
 import type { Transport } from './transport-url.ts'
 
 /** What a broker would not take, or lost with its channel, is repeated after this. */
@@ -26,6 +26,8 @@ type Line<Name extends string> = {
   readonly publishers: ReadonlyMap<Name, ConfirmedPublish>
   /** Declares a queue of that name with its binding, once. */
   readonly ensureQueue: (queue: string) => Promise<void>
+  /** Declares it each time: it goes when those who listen go. */
+  readonly ensureFanout: (topic: string) => Promise<void>
   readonly forgetQueue: (queue: string) => void
   readonly isBlocked: () => boolean
 }
@@ -100,6 +102,12 @@ export function publishLines<Name extends string>(
           return 'lost'
         }, signal)
       },
+      publishToAll: async (topic, message, signal) => {
+        await repeatedly(async (line) => {
+          await line.ensureFanout(topic)
+          return publishOn(line, message, false)
+        }, signal)
+      },
     }
   }
   return {
@@ -147,13 +155,16 @@ function lineOpener<Name extends string>(
       queues.set(queue, ensured)
       return ensured
     }
+    // What cannot be declared costs the connection: the next one tries again.
+    const orFail = (what: string, declared: Promise<void>) =>
+      declared.catch((error: unknown) => session.fail(brokerError(`cannot declare ${what}`, error)))
     return {
       publishers,
-      // A queue that cannot be declared costs the connection: the next one tries again.
-      ensureQueue: (queue) =>
-        ensureQueue(queue).catch((error: unknown) =>
-          session.fail(brokerError(`cannot declare the queue ${queue}`, error)),
-        ),
+      ensureQueue: (queue) => orFail(`the queue ${queue}`, ensureQueue(queue)),
+      ensureFanout: (topic) => {
+        const exchange = fanoutExchange(rabbit, topic)
+        return orFail(`the exchange ${exchange.name}`, declare(session.model, [exchange]))
+      },
       forgetQueue: (queue) => queues.delete(queue),
       isBlocked,
     }

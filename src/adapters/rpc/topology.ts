@@ -52,13 +52,7 @@ export function serverTopology(
   const { topic } = names
   const exchange = controlExchange(options, names.controlExchange)
   const serverQueue = `${topic}.${names.host}`
-  const fanoutExchange: ExchangeDeclare = {
-    kind: 'exchange',
-    name: `${topic}_fanout`,
-    type: 'fanout',
-    durable: options.rabbitTransientQuorumQueue,
-    autoDelete: true,
-  }
+  const fanout = fanoutExchange(options, topic)
   const fanoutQueue = fanoutQueueName(options, topic, fanoutId)
   return {
     declares: [
@@ -68,9 +62,9 @@ export function serverTopology(
       exchange,
       topicQueueDeclare(options, serverQueue),
       { kind: 'binding', queue: serverQueue, exchange: exchange.name, routingKey: serverQueue },
-      fanoutExchange,
+      fanout,
       fanoutQueueDeclare(options, fanoutQueue),
-      { kind: 'binding', queue: fanoutQueue, exchange: fanoutExchange.name, routingKey: topic },
+      { kind: 'binding', queue: fanoutQueue, exchange: fanout.name, routingKey: topic },
     ],
     topicQueue: topic,
     serverQueue,
@@ -88,6 +82,17 @@ export function controlExchange(options: RabbitOptions, name: string): ExchangeD
     type: 'topic',
     durable: options.amqpDurableQueues || options.rabbitQuorumQueue,
     autoDelete: options.amqpAutoDelete,
+  }
+}
+
+/** The exchange to all who serve a topic; it goes with the last of them. */
+export function fanoutExchange(options: RabbitOptions, topic: string): ExchangeDeclare {
+  return {
+    kind: 'exchange',
+    name: `${topic}_fanout`,
+    type: 'fanout',
+    durable: options.rabbitTransientQuorumQueue,
+    autoDelete: true,
   }
 }
 

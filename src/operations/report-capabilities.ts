@@ -1,0 +1,89 @@
+import { randomUUID } from 'node:crypto'
+
+import { administratorContext } from '../domain/request-context.ts'
+import { bell } from '../lib/bell.ts'
+import { osloTimestamp } from '../lib/time-text.ts'
+import type { Log } from '../ports/log.ts'
+import type { Cast, Publisher } from '../ports/rpc.ts'
+
+type Deps = {
+  readonly publisher: Pick<Publisher, 'cast' | 'fanout'>
+  readonly host: string
+  /** Upstream's class path of our driver. */
+  readonly service: string
+  readonly availabilityZone: string
+  readonly log: Log
+}
+
+export type CapabilityReport = {
+  /** Has it told once more: a scheduler that starts asks for it. */
+  ask(): void
+  /** Whether the store answers now; told when it is new. */
+  storeIs(isThere: boolean): void
+  /** Tells what is to be told until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+const schedulerTopic = 'cinder-scheduler'
+
+/**
+ * Tells Cinder's schedulers what this host can do: one of them by a cast and, if there is one, all of
+ * them. Where none listens nobody misses it; however often it is asked for, one message is under way.
+ * Source: cinder/scheduler/rpcapi.py and cinder/backup/manager.py, publish_service_capabilities.
+ */
+export function capabilityReport(deps: Deps): CapabilityReport {
+  const { publisher, log } = deps
+  const asked = bell()
+  let isThere = true
+
+  async function tell(signal: AbortSignal): Promise<void> {
+    const [one, all] = messages(deps, isThere)
+    const hasScheduler = await publisher.cast({ topic: schedulerTopic, server: null }, one, signal)
+    if (hasScheduler) await publisher.fanout(schedulerTopic, all, signal)
+    log.debug('capabilities told', { backend_state: isThere, has_scheduler: hasScheduler })
+  }
+
+  return {
+    ask: () => asked.ring(),
+    storeIs(now) {
+      isThere = now
+      asked.ring()
+    },
+    async run(signal) {
+      let told = 0
+      while (!signal.aborted) {
+        await asked.rungAfter(told, signal)
+        if (signal.aborted) return
+        told = asked.count
+        await tell(signal).catch((error: unknown) => {
+          if (!signal.aborted) log.warn('cannot tell the scheduler what we can do', { error })
+        })
+      }
+    },
+  }
+}
+
+/** To one scheduler and to all of them, under the versions in which these methods came. */
+function messages({ host, service, availabilityZone }: Deps, isThere: boolean): [Cast, Cast] {
+  const args = {
+    service_name: 'backup',
+    capabilities: {
+      backend_state: isThere,
+      driver_name: service,
+      availability_zone: availabilityZone,
+    },
+    timestamp: osloTimestamp().replace(' ', 'T'), // Its fraction is never left out.
+  }
+  const cast = (method: string, version: string, more: Cast['args']): Cast => ({
+    method,
+    version,
+    args: { ...args, ...more },
+    context: administratorContext(`req-${randomUUID()}`),
+    uniqueId: randomUUID().replaceAll('-', ''),
+    replyTo: null,
+  })
+  return [
+    cast('notify_service_capabilities', '3.5', { backend: host }),
+    cast('update_service_capabilities', '3.3', { host, cluster_name: null }),
+  ]
+}
