@@ -1,5 +1,5 @@
 import { backupFromPrimitive } from './adapters/rpc/versioned-object.ts'
-import type { BackupRecord, BackupWithParents } from './domain/backup-record.ts'
+import { ancestorIds, type BackupRecord, type BackupWithParents } from './domain/backup-record.ts'
 import { AgentError, toAgentError } from './domain/errors.ts'
 import type { JobRequest, Operation } from './domain/job.ts'
 import type { Json, JsonObject } from './domain/json.ts'
@@ -9,7 +9,7 @@ import { isCompatible } from './domain/rpc-version.ts'
 import { volumeMetaText } from './domain/volume-meta.ts'
 import { refusalEvent } from './operations/job-events.ts'
 import type { JobRunner } from './operations/run-jobs.ts'
-import type { DeliveryId, Journal } from './ports/journal.ts'
+import type { Acceptance, DeliveryId, Journal } from './ports/journal.ts'
 import type { Log } from './ports/log.ts'
 import type { Disposition, Publisher, RequestHandler, RpcRequest } from './ports/rpc.ts'
 
@@ -23,7 +23,8 @@ export type HandlerDeps = {
   readonly service: string
   /** Throws where no store could be opened for the caller. */
   readonly checkStore: (context: RequestContext) => void
-  readonly publishCapabilities: () => Promise<void>
+  /** Lets the scheduler be told soon of what we can do; nobody waits for it. */
+  readonly publishCapabilities: () => void
   readonly log: Log
   readonly signal: AbortSignal
 }
@@ -65,7 +66,7 @@ const methods: Readonly<Record<string, Method>> = {
   publish_service_capabilities: {
     parameters: [],
     answer: async (_request, { publishCapabilities }) => {
-      await publishCapabilities()
+      publishCapabilities()
       return null
     },
   },
@@ -88,14 +89,19 @@ function methodOf({ method: name, namespace, version }: RpcRequest): Method {
   if (namespace !== null || !isCompatible(servedVersion, version)) {
     throw new AgentError(
       'VERSION_UNSUPPORTED',
-      `Endpoint does not support RPC version ${version}. Attempted method: ${name}`,
+      `Endpoint does not support RPC version ${cut(version)}. Attempted method: ${cut(name)}`,
     )
   }
   const method = Object.hasOwn(methods, name) ? methods[name] : undefined
   if (method === undefined) {
-    throw new AgentError('METHOD_UNKNOWN', `Endpoint does not support RPC method ${name}`)
+    throw new AgentError('METHOD_UNKNOWN', `Endpoint does not support RPC method ${cut(name)}`)
   }
   return method
+}
+
+/** A name from a stranger, as far as a log line needs it. */
+function cut(name: string): string {
+  return name.length > 80 ? `${name.slice(0, 80)}…` : name
 }
 
 function checkArguments({ method: name, args }: RpcRequest, { parameters }: Method, log: Log) {
@@ -109,7 +115,7 @@ function checkArguments({ method: name, args }: RpcRequest, { parameters }: Meth
   const known = parameters.map((parameter) => parameter.name)
   const unknown = Object.keys(args).filter((argument) => !known.includes(argument))
   if (unknown.length === 0) return
-  log.warn('unknown arguments ignored', { method: name, arguments: unknown.slice(0, 8) })
+  log.warn('unknown arguments ignored', { method: name, arguments: unknown.slice(0, 8).map(cut) })
 }
 
 async function acceptJob(
@@ -117,43 +123,76 @@ async function acceptJob(
   operation: Operation,
   deps: HandlerDeps,
 ): Promise<Disposition> {
-  const { journal, runner, log } = deps
   const id = deliveryId(request)
   let jobRequest: JobRequest
+  let acceptance: Acceptance
   try {
     jobRequest = jobRequestOf(request, operation, deps)
     if (await isPassedOn(request, jobRequest, deps)) return { kind: 'ignored' }
-    checkHands(jobRequest, runner)
+    checkHands(jobRequest, deps.runner)
+    acceptance = accept(request, id, jobRequest, deps)
   } catch (error) {
     if (deps.signal.aborted) {
-      throw new AgentError('JOURNAL_UNAVAILABLE', 'the agent is stopping: the request stays queued')
+      throw new AgentError('AGENT_STOPPING', 'the agent is stopping: the request stays queued')
     }
     if (refuse(request, operation, id, toAgentError(error), deps)) throw error
     return { kind: 'ignored' }
   }
+  return takeInHand(acceptance, jobRequest, deps)
+}
 
-  const { context, replyTo } = request
+function accept(
+  { context, replyTo }: RpcRequest,
+  id: DeliveryId,
+  request: JobRequest,
+  { journal, log }: HandlerDeps,
+): Acceptance {
   const acceptance = journal.accept({
     id,
-    request: jobRequest,
+    request,
     context,
     replyTo: replyTo?.kind === 'oslo' ? replyTo : null,
   })
-  const { record } = jobRequest.backup
+  const { record } = request.backup
+  if (acceptance.kind === 'exists') {
+    throw new AgentError(
+      'BACKUP_INVALID_STATE',
+      `cannot create backup ${record.id}: it is available already; delete it first, or choose another id`,
+      { backupId: record.id },
+    )
+  }
   log.info('request accepted', {
     request_id: context.requestId,
     backup_id: record.id,
-    volume_id: jobRequest.targetVolumeId ?? record.volume_id,
-    operation,
+    volume_id: request.targetVolumeId ?? record.volume_id,
+    operation: request.operation,
     as: acceptance.kind,
   })
-  if (acceptance.kind === 'repeated') return { kind: 'ignored' }
-  if (acceptance.kind === 'ended-well') {
-    return { kind: 'accepted', jobId: acceptance.jobId, backupId: record.id }
+  return acceptance
+}
+
+function takeInHand(
+  acceptance: Acceptance,
+  { backup }: JobRequest,
+  { runner }: HandlerDeps,
+): Disposition {
+  const accepted = (jobId: string): Disposition => {
+    return { kind: 'accepted', jobId, backupId: backup.record.id }
   }
-  if (acceptance.kind === 'new') runner.take(acceptance.job)
-  else runner.watch(acceptance.job.id)
-  return { kind: 'accepted', jobId: acceptance.job.id, backupId: record.id }
+  switch (acceptance.kind) {
+    case 'exists':
+      return { kind: 'ignored' }
+    case 'repeated': // Whoever sent it may have missed the answer.
+      return acceptance.jobId === null ? { kind: 'ignored' } : accepted(acceptance.jobId)
+    case 'ended-well':
+      return accepted(acceptance.jobId)
+    case 'joined':
+      runner.watch(acceptance.job.id)
+      return accepted(acceptance.job.id)
+    case 'new':
+      runner.take(acceptance.job)
+      return accepted(acceptance.job.id)
+  }
 }
 
 /** A body without `_unique_id` is known again only where the broker says that it redelivers. */
@@ -170,12 +209,18 @@ function jobRequestOf(
 ): JobRequest {
   const asked = backupFromPrimitive(args['backup'] ?? null)
   const known = journal.record(asked.record.id)
-  const backup: BackupWithParents = { ...asked, record: mergeKnown(asked.record, known) }
   checkAsked({ operation, asked: asked.record, known, context, service })
+  const targetVolumeId = operation === 'restore' ? uuidArgument(args, 'volume_id') : null
+  const merged = mergeKnown(operation, asked.record, known)
+  const backup: BackupWithParents = {
+    ...asked,
+    // Cinder's API notes it; so that the events of two restores can be told apart, so do we.
+    record: targetVolumeId === null ? merged : { ...merged, restore_volume_id: targetVolumeId },
+  }
   return {
     operation,
     backup,
-    targetVolumeId: operation === 'restore' ? uuidArgument(args, 'volume_id') : null,
+    targetVolumeId,
     volumeIsNew: operation === 'restore' && booleanArgument(args, 'volume_is_new'),
     volumeMeta: operation === 'create' ? volumeMetaText(args['volume_meta'] ?? null) : null,
   }
@@ -201,19 +246,45 @@ function booleanArgument(args: JsonObject, name: string): boolean {
   )
 }
 
-/** One backup cannot be made, restored and deleted at once; a delete cancels the others. */
+/**
+ * One backup cannot be made, restored and deleted at once; a delete cancels the others. What others
+ * in hand build on is not deleted, and nothing is built on what comes or goes.
+ */
 function checkHands({ operation, backup }: JobRequest, runner: JobRunner): void {
-  if (operation === 'delete') return
   const { id } = backup.record
-  for (const { request } of runner.inHand(id)) {
-    if (request.operation === operation) continue
-    throw new AgentError(
-      'BACKUP_INVALID_STATE',
-      `cannot ${operation} backup ${id}: its ${request.operation} is in hand here; ask again when that has ended`,
-      { backupId: id },
+  if (operation === 'delete') {
+    const [other] = runner.buildingOn(id)
+    if (other === undefined) return
+    const { request } = other
+    throw inHand(
+      id,
+      `cannot delete backup ${id}: the ${request.operation} of backup ${request.backup.record.id}, which builds on it, is in hand here`,
+    )
+  }
+  const own = runner.inHand(id).find(({ request }) => request.operation !== operation)
+  if (own !== undefined) {
+    throw inHand(
+      id,
+      `cannot ${operation} backup ${id}: its ${own.request.operation} is in hand here`,
+    )
+  }
+  for (const ancestorId of ancestorIds(backup)) {
+    const other = runner.inHand(ancestorId).find(({ request }) => request.operation !== 'restore')
+    if (other === undefined) continue
+    throw inHand(
+      id,
+      `cannot ${operation} backup ${id}: the ${other.request.operation} of backup ${ancestorId}, on which it builds, is in hand here`,
     )
   }
 }
+
+function inHand(backupId: string, what: string): AgentError {
+  const message = `${what}; ask again when that has ended`
+  return new AgentError('BACKUP_INVALID_STATE', message, { backupId })
+}
+
+/** A broker that takes no messages must not keep a delivery here: others may have it then. */
+const passOnMsMax = 10_000
 
 /**
  * Decision D23: a cancel that came by the shared topic goes to the host that does the work. Where
@@ -232,25 +303,31 @@ async function isPassedOn(
     return false
   if (runner.inHand(record.id).length > 0) return false
   const { method, version, args, context, replyTo, uniqueId, bodySha256 } = request
-  const isTaken = await publisher.cast(
-    { topic, server: record.host },
-    {
-      method,
-      version,
-      args: { ...args, passed_on: true },
-      context,
-      replyTo,
-      uniqueId: uniqueId ?? bodySha256.slice(0, 32), // The same again where this is delivered again.
-    },
-    signal,
-  )
+  const cast = {
+    method,
+    version,
+    args: { ...args, passed_on: true },
+    context,
+    replyTo,
+    uniqueId: uniqueId ?? bodySha256.slice(0, 32), // The same again where this is delivered again.
+  }
+  const tooLong = AbortSignal.timeout(passOnMsMax)
+  const isTaken = await publisher
+    .cast({ topic, server: record.host }, cast, AbortSignal.any([signal, tooLong]))
+    .catch((error: unknown) => {
+      if (!tooLong.aborted) throw error
+      throw new AgentError(
+        'BROKER_UNAVAILABLE',
+        `cannot pass the cancel of backup ${record.id} on to ${record.host}: no confirm in ${passOnMsMax / 1000} s; it is put back into the queue`,
+      )
+    })
   const fields = { backup_id: record.id, to: record.host, request_id: context.requestId }
   if (isTaken) log.info('cancel passed on', fields)
   else log.warn('cancel done here: the host that has the backup takes no messages', fields)
   return isTaken
 }
 
-/** Notes a refusal with its event; false where this very delivery was refused before. */
+/** Notes a refusal with its event, once; false where this very delivery was accepted before. */
 function refuse(
   { args, context }: RpcRequest,
   operation: Operation,
@@ -258,7 +335,7 @@ function refuse(
   error: AgentError,
   { journal, host }: HandlerDeps,
 ): boolean {
-  if (error.code === 'JOURNAL_UNAVAILABLE') return true
+  if (error.code === 'JOURNAL_UNAVAILABLE' || error.code === 'BROKER_UNAVAILABLE') return true
   const record = readableRecord(args['backup'] ?? null, journal)
   const event =
     record === null

@@ -48,3 +48,12 @@ export type BackupWithParents = {
   readonly record: BackupRecord
   readonly parent: BackupWithParents | null
 }
+
+/** The backups that a request's backup builds on, nearest first, as far as the request names them. */
+export function ancestorIds(backup: BackupWithParents): readonly string[] {
+  const ids: string[] = []
+  for (let link: BackupWithParents | null = backup; link !== null; link = link.parent) {
+    if (link.record.parent_id !== null) ids.push(link.record.parent_id)
+  }
+  return ids
+}

@@ -18,6 +18,7 @@ export type Asked = {
 export function checkAsked({ operation, asked, known, context, service }: Asked): void {
   checkStatus(operation, asked.id, asked.status)
   checkProject(asked, context)
+  if (known !== null) checkProject(known, context)
   if (operation === 'create') return
   checkService(asked, service)
   if (known === null || known.status === 'error' || known.status === 'deleted') return
@@ -51,17 +52,31 @@ function checkService({ id, service: recorded }: BackupRecord, service: string):
   )
 }
 
-/** The record of a request, completed by what the journal knows and the sender left out. */
-export function mergeKnown(asked: BackupRecord, known: BackupRecord | null): BackupRecord {
+/**
+ * The record of a request, completed by what the journal knows and the sender left out. A create is
+ * described by its request alone: of an earlier try only the place of its objects counts.
+ */
+export function mergeKnown(
+  operation: Operation,
+  asked: BackupRecord,
+  known: BackupRecord | null,
+): BackupRecord {
   if (known === null) return asked
-  return {
-    ...asked,
-    host: asked.host ?? known.host,
+  const place = {
     container: asked.container ?? known.container,
     service_metadata: asked.service_metadata ?? known.service_metadata,
-    service: asked.service ?? known.service,
-    size: asked.size ?? known.size,
-    parent_id: asked.parent_id ?? known.parent_id,
+  }
+  if (operation === 'create') return { ...asked, ...place }
+  const told = Object.entries(asked).filter(([, value]) => value !== null)
+  return {
+    ...known,
+    ...(Object.fromEntries(told) as Partial<BackupRecord>),
+    ...place,
+    metadata: Object.keys(asked.metadata).length === 0 ? known.metadata : asked.metadata,
     object_count: asked.object_count === 0 ? known.object_count : asked.object_count,
+    // What the last operation made of the record is not the sender's word.
+    status: asked.status,
+    fail_reason: asked.fail_reason,
+    deleted_at: asked.deleted_at,
   }
 }

@@ -1,10 +1,12 @@
 import type { BackupRecord, BackupWithParents } from '../domain/backup-record.ts'
-import { AgentError } from '../domain/errors.ts'
+import { AgentError, hasCode } from '../domain/errors.ts'
 import { checkPrefix, metadataName } from '../domain/object-names.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { StoreLayout } from '../domain/store-layout.ts'
+import { type Manifest, readMetadata } from '../engine/read-manifest.ts'
 import type { Journal } from '../ports/journal.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
+import type { SpoolFile } from '../ports/spool.ts'
 import { listObjects } from './remove-objects.ts'
 
 /** A backup that can be read: whose it is and where its objects lie. */
@@ -68,6 +70,39 @@ export async function findParent(
     'PARENT_NOT_FOUND',
     `the parent ${parentId} of backup ${child.id} is neither in the request nor in the journal nor in container ${child.container}: nest it in the request, or take a full backup`,
     { backupId: child.id, parentId },
+  )
+}
+
+/**
+ * What the metadata object of a backup says, its chunks in `file`. Rejects with the code `missing`
+ * where there is none, with RECORD_MISMATCH where it names another parent than the record, else as
+ * `readMetadata`.
+ */
+export async function readManifest(
+  store: ObjectStore,
+  { id, volumeId, container, objectPrefix: prefix, parentId }: PlacedBackup,
+  file: SpoolFile,
+  missing: 'BACKUP_NOT_FOUND' | 'PARENT_NOT_FOUND',
+  signal: AbortSignal,
+): Promise<Manifest> {
+  const record = { id, volume_id: volumeId }
+  let manifest: Manifest
+  try {
+    manifest = await readMetadata(store, { container, prefix, record }, file, signal)
+  } catch (error) {
+    if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
+    throw new AgentError(
+      missing,
+      `backup ${id} has no metadata object ${container}/${metadataName(prefix)}: it was never finished, or it was deleted`,
+      { backupId: id },
+      error,
+    )
+  }
+  if (parentId === null || parentId === manifest.parentId) return manifest
+  throw new AgentError(
+    'RECORD_MISMATCH',
+    `the record of backup ${id} names parent ${parentId}, its metadata object ${manifest.parentId ?? 'none'}`,
+    { backupId: id },
   )
 }
 

@@ -1,14 +1,13 @@
 import { AgentError, hasCode, toAgentError } from '../domain/errors.ts'
 import { type ExtentSet, extentSet } from '../domain/extents.ts'
 import type { JsonObject } from '../domain/json.ts'
-import { metadataName } from '../domain/object-names.ts'
 import { parseVolumeMeta } from '../domain/volume-meta.ts'
-import { type Manifest, readMetadata } from '../engine/read-manifest.ts'
+import type { Manifest } from '../engine/read-manifest.ts'
 import { restoreVolume } from '../engine/restore-volume.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
 import type { VolumeWriter } from '../ports/volumes.ts'
 import type { CreateDeps } from './create-backup.ts'
-import { findParent, type PlacedBackup, placeOf } from './find-backup.ts'
+import { findParent, type PlacedBackup, placeOf, readManifest } from './find-backup.ts'
 import type { Run, RunOperation } from './operation.ts'
 import { listObjects } from './remove-objects.ts'
 
@@ -71,40 +70,12 @@ async function readChain(
       throw endlessChain(run, place, chain.length)
     seen.add(place.id)
     const file = opened.use(await deps.spool.open())
-    const manifest = await readLink(store, place, file, chain.length === 0, signal)
+    const missing = chain.length === 0 ? 'BACKUP_NOT_FOUND' : 'PARENT_NOT_FOUND'
+    const manifest = await readManifest(store, place, file, missing, signal)
     chain.unshift({ place, manifest })
     if (manifest.parentId === null) return chain
     place = await findParent(place, manifest.parentId, asked, found, signal)
   }
-}
-
-async function readLink(
-  store: ObjectStore,
-  place: PlacedBackup,
-  file: Parameters<typeof readMetadata>[2],
-  isAsked: boolean,
-  signal: AbortSignal,
-): Promise<Manifest> {
-  const { id, volumeId, container, objectPrefix: prefix, parentId } = place
-  const record = { id, volume_id: volumeId }
-  let manifest: Manifest
-  try {
-    manifest = await readMetadata(store, { container, prefix, record }, file, signal)
-  } catch (error) {
-    if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
-    throw new AgentError(
-      isAsked ? 'BACKUP_NOT_FOUND' : 'PARENT_NOT_FOUND',
-      `backup ${id} has no metadata object ${container}/${metadataName(prefix)}: it was never finished, or it was deleted`,
-      { backupId: id },
-      error,
-    )
-  }
-  if (parentId === null || parentId === manifest.parentId) return manifest
-  throw new AgentError(
-    'RECORD_MISMATCH',
-    `the record of backup ${id} names parent ${parentId}, its metadata object ${manifest.parentId ?? 'none'}`,
-    { backupId: id },
-  )
 }
 
 function endlessChain(run: Run, { id }: PlacedBackup, count: number): AgentError {

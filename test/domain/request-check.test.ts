@@ -59,14 +59,36 @@ test('a status that does not fit is refused first', () => {
   assert.throws(bad, { code: 'BACKUP_INVALID_STATE' })
 })
 
-test('what the sender left out comes from what is known, and nothing else', () => {
-  const asked = aRecord({ id: made.id, status: 'restoring', host: null, size: null })
+test('what the sender of a restore or delete left out comes from what is known', () => {
+  const { id, volume_id } = made
+  const bare = aRecord({
+    id,
+    volume_id,
+    status: 'restoring',
+    project_id: null,
+    size: null,
+    display_name: null,
+    created_at: null,
+  })
 
-  const merged = mergeKnown(asked, made)
+  assert.deepEqual(mergeKnown('restore', bare, made), { ...made, status: 'restoring' })
+  assert.equal(mergeKnown('delete', { ...bare, container: 'mine' }, made).container, 'mine')
+  assert.equal(mergeKnown('delete', bare, null), bare)
+})
 
-  const { container, service_metadata, object_count, host, size } = made
-  const expected = { ...asked, container, service_metadata, object_count, service, host, size }
-  assert.deepEqual(merged, expected)
-  assert.deepEqual(mergeKnown({ ...asked, container: 'mine' }, made).container, 'mine')
-  assert.equal(mergeKnown(asked, null), asked)
+test('a create is what its request says; of an earlier try only the place of its objects counts', () => {
+  const known = { ...made, status: 'error' as const, parent_id: randomUUID(), size: 7 }
+  const asked = aRecord({ id: made.id, size: null })
+  const { container, service_metadata } = made
+
+  const merged = mergeKnown('create', asked, known)
+
+  assert.deepEqual(merged, { ...asked, container, service_metadata })
+})
+
+test("another project's backup is refused also where the request does not say whose it is", () => {
+  const context = aContext({ projectId: 'another' })
+  for (const project_id of [null, 'another']) {
+    assert.throws(asking('delete', { project_id }, { context }), { code: 'PROJECT_MISMATCH' })
+  }
 })

@@ -82,7 +82,7 @@ export function requestIntake(
     } catch (cause) {
       const error = toAgentError(cause)
       if (error.code === 'JOURNAL_UNAVAILABLE') return 'pause'
-      if (error.code === 'AGENT_STOPPING') return 'requeue'
+      if (hasCode(error, 'AGENT_STOPPING') || hasCode(error, 'BROKER_UNAVAILABLE')) return 'requeue'
       logRefusal(request, error, log)
       answer(request.replyTo, { failure: error })
     }
