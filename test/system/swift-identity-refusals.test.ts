@@ -81,13 +81,17 @@ test("another project's backup is neither restored nor deleted, whatever the req
   const refused = { code: 'PROJECT_MISMATCH', message: /only an admin may do that/ }
   await assert.rejects(thief.ask('restore', record, { volume_id: target }), refused)
   await assert.rejects(thief.ask('delete', record), refused)
-  // Whoever claims the backup for another project has no rights on the account where it lies.
-  const claimed = { ...record, project_id: other.projectId }
-  const claim = await thief.run('restore', claimed, { volume_id: target })
-
-  assert.equal(claim.eventType, 'backup.restore.error')
-  assert.deepEqual(await agent.readVolume(target), Buffer.alloc(100_000))
   assert.equal((await agent.container.list()).length, record.object_count + 2)
+  assert.deepEqual(await agent.readVolume(target), Buffer.alloc(100_000))
+
+  // An agent that does not know whose it is looks for it in the claimed project's account.
+  const stranger = await drivenAgent(t, swiftSettings(byUrl()), other)
+  const claimed = { ...record, project_id: other.projectId }
+  const ended = await stranger.scheduler.run('restore', claimed, {
+    volume_id: await stranger.newVolume(Buffer.alloc(100_000)),
+  })
+  assert.equal(ended.eventType, 'backup.restore.error')
+  assert.equal(ended.payload['code'], 'BACKUP_NOT_FOUND')
 })
 
 test("a parent of another project's is refused", async (t) => {
