@@ -1,5 +1,5 @@
 import type { Operation } from '../domain/job.ts'
-import { isJsonObject, type JsonObject } from '../domain/json.ts'
+import { isJsonObject, type Json, type JsonObject } from '../domain/json.ts'
 
 /** What a notification means to somebody who waits for one operation on one backup. */
 export type Heard = {
@@ -8,13 +8,25 @@ export type Heard = {
   readonly payload: JsonObject
 }
 
-/** The part of a notification that concerns `operation` on `backupId`; null where it does not. */
+/** What is waited for: of a restore, the one onto this volume; once it began, of that run. */
+export type Followed = {
+  readonly operation: Operation
+  readonly backupId: string
+  readonly targetVolumeId: string | null
+  readonly run: Json
+}
+
+/** The part of a notification that concerns what is followed; null where it does not. */
 export function heard(
   { eventType, payload }: { readonly eventType: string; readonly payload: JsonObject },
-  operation: Operation,
-  backupId: string,
+  { operation, backupId, targetVolumeId, run }: Followed,
 ): Heard | null {
   if (payload['backup_id'] !== backupId) return null
+  if (targetVolumeId !== null) {
+    const target = recordIn(payload)?.['restore_volume_id'] ?? targetVolumeId
+    if (target !== targetVolumeId) return null
+  }
+  if (run !== null && payload['run'] !== run) return null
   const kinds: Readonly<Record<string, Heard['kind']>> = {
     [`backup.${operation}.start`]: 'started',
     [`backup.${operation}progress`]: 'progress',

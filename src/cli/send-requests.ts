@@ -15,6 +15,8 @@ export type SendRequest = {
   readonly args: (context: RequestContext) => JsonObject
   readonly operation: Operation | null
   readonly backupId: string | null
+  /** Of a restore. */
+  readonly targetVolumeId: string | null
   readonly recordFile: string | null
 }
 
@@ -35,6 +37,7 @@ export function createRequest(options: CreateOptions): SendRequest {
     method: 'create_backup',
     operation: 'create',
     backupId,
+    targetVolumeId: null,
     recordFile: options.recordFile,
     args: (context) => ({
       backup: backupToPrimitive({ record: newRecord(backupId, options, context, parent), parent }),
@@ -53,6 +56,7 @@ export function restoreRequest(
     method: 'restore_backup',
     operation: 'restore',
     backupId: backup.record.id,
+    targetVolumeId: volumeId.toLowerCase(),
     recordFile,
     args: () => ({
       backup: backupToPrimitive(backup),
@@ -69,6 +73,7 @@ export function deleteRequest(recordFile: string): SendRequest {
     method: 'delete_backup',
     operation: 'delete',
     backupId: backup.record.id,
+    targetVolumeId: null,
     recordFile,
     args: () => ({ backup: backupToPrimitive(backup) }),
   }
@@ -84,7 +89,14 @@ export function plainRequest(method: string, argsText: string): SendRequest {
   }
   if (!isJsonObject(args)) throw new AgentError('ARGUMENT_INVALID', '--args is not a JSON object')
   const known = args
-  return { method, operation: null, backupId: null, recordFile: null, args: () => known }
+  return {
+    method,
+    operation: null,
+    backupId: null,
+    targetVolumeId: null,
+    recordFile: null,
+    args: () => known,
+  }
 }
 
 function newRecord(

@@ -6,7 +6,9 @@ import type { Json } from '../domain/json.ts'
 import type { Heard } from './follow-events.ts'
 
 /** What `send` shows: lines on stdout, a progress bar on a terminal's stderr. */
-export type Screen = {
+export type Screen = Disposable & {
+  /** No agent has taken the request yet. */
+  queued(): void
   accepted(method: string, backupId: string | null, answer: Json): void
   heard(event: Heard): void
   done(event: Heard, isWell: boolean): void
@@ -16,10 +18,12 @@ export type Screen = {
 export function jsonScreen(): Screen {
   const line = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`)
   return {
+    queued: () => line({ message_type: 'queued' }),
     accepted: (method, backupId, answer) =>
       line({ message_type: 'accepted', method, backup_id: backupId, answer }),
     heard: ({ kind, payload }) => line({ message_type: kind, ...payload }),
     done: () => undefined,
+    [Symbol.dispose]() {},
   }
 }
 
@@ -28,6 +32,7 @@ export function plainScreen(): Screen {
   const bar = process.stderr.isTTY ? progressBar() : null
   const line = (text: string) => process.stdout.write(`${text}\n`)
   return {
+    queued: () => line('no agent has room for it yet: it waits in the queue'),
     accepted(method, backupId, answer) {
       line(backupId === null ? JSON.stringify(answer) : `${method} of backup ${backupId} accepted`)
     },
@@ -45,6 +50,8 @@ export function plainScreen(): Screen {
       const message = payload['message'] ?? `backup is ${payload['status']}`
       process.stderr.write(`failed: ${code}: ${message}\n`)
     },
+    // Whatever ends the waiting: a bar that is left would hold the process and hide the cursor.
+    [Symbol.dispose]: () => bar?.stop(),
   }
 }
 

@@ -18,62 +18,48 @@ const requestMs = 30_000
 /** Source: cinder/context.py: the services whose endpoints are forwarded. */
 const forwarded = ['identity', 'compute', 'object-store', 'image', 'key-manager']
 
+type Environment = Readonly<Record<string, string | undefined>>
+
 /**
  * The user of OpenStack's usual variables: `OS_TOKEN` and `OS_PROJECT_ID` as they are, else a log-in
- * with `OS_AUTH_URL`, `OS_USERNAME`, `OS_PASSWORD`, `OS_PROJECT_NAME` and the domains' names. Null
- * where neither is set. Rejects with CREDENTIALS_REFUSED, CREDENTIALS_MISSING or
- * IDENTITY_UNAVAILABLE. Source: python-openstackclient, "Environment Variables".
+ * with `OS_AUTH_URL`, `OS_USERNAME`, `OS_PASSWORD`, the project by id or name, and the domains by id
+ * or name. An empty variable is one that is not set. Null where none of it is there. Rejects with
+ * CREDENTIALS_REFUSED, CREDENTIALS_MISSING, ENDPOINT_NOT_FOUND or IDENTITY_UNAVAILABLE.
+ * Source: python-openstackclient, "Environment Variables".
  */
 export async function loginFromEnvironment(
-  env: Readonly<Record<string, string | undefined>>,
+  env: Environment,
   signal: AbortSignal,
 ): Promise<UserLogin | null> {
-  const projectId = env['OS_PROJECT_ID']
-  const token = env['OS_TOKEN'] ?? env['OS_AUTH_TOKEN']
-  if (projectId !== undefined && (token !== undefined || env['OS_AUTH_URL'] === undefined)) {
-    return { token: token ?? null, userId: env['OS_USER_ID'] ?? null, projectId, catalog: [] }
+  const projectId = env['OS_PROJECT_ID'] || null
+  const token = env['OS_TOKEN'] || env['OS_AUTH_TOKEN'] || null
+  const authUrl = env['OS_AUTH_URL'] || null
+  if (projectId !== null && (token !== null || authUrl === null)) {
+    return { token, userId: env['OS_USER_ID'] || null, projectId, catalog: [] }
   }
-  const authUrl = env['OS_AUTH_URL']
-  if (authUrl === undefined) return null
-  const read = (name: string): string => {
-    const value = env[name]
-    if (value !== undefined) return value
-    throw new AgentError('CREDENTIALS_MISSING', `OS_AUTH_URL is set, but ${name} is not`)
-  }
-  return logIn(versionedUrl(authUrl), read, env, signal)
+  return authUrl === null ? null : logIn(versionedUrl(authUrl), env, signal)
 }
 
-async function logIn(
-  base: string,
-  read: (name: string) => string,
-  env: Readonly<Record<string, string | undefined>>,
-  signal: AbortSignal,
-): Promise<UserLogin> {
-  const name = read('OS_USERNAME')
-  const domain = (variable: string) => ({ name: env[variable] ?? 'Default' })
-  const user = { name, password: read('OS_PASSWORD'), domain: domain('OS_USER_DOMAIN_NAME') }
-  const project = { name: read('OS_PROJECT_NAME'), domain: domain('OS_PROJECT_DOMAIN_NAME') }
-  const action = `log in to ${base} as user ${name} of project ${project.name}`
-  const ask = identityHttp({ caFile: env['OS_CACERT'] ?? null, insecure: false, requestMs })
-  const { status, headers, text } = await ask(
-    {
-      action,
-      method: 'POST',
-      url: `${base}/auth/tokens`,
-      json: {
-        auth: {
-          identity: { methods: ['password'], password: { user } },
-          scope: { project },
-        },
-      },
-    },
-    signal,
-  )
+async function logIn(base: string, env: Environment, signal: AbortSignal): Promise<UserLogin> {
+  const name = required(env, 'OS_USERNAME')
+  const user = { name, password: required(env, 'OS_PASSWORD'), domain: domainOf(env, 'USER') }
+  const project = projectOf(env)
+  const action = `log in to ${base} as user ${name} of project ${project.id ?? project.name}`
+  const ask = identityHttp({ caFile: env['OS_CACERT'] || null, insecure: false, requestMs })
+  const identity = { methods: ['password'], password: { user } }
+  const json = { auth: { identity, scope: { project } } }
+  const request = { action, method: 'POST', url: `${base}/auth/tokens`, json } as const
+  const { status, headers, text } = await ask(request, signal)
+
   const token = headers['x-subject-token']
   const info = fieldOf(parsedBody(text), 'token')
   const projectId = fieldOf(fieldOf(info, 'project'), 'id')
   if (status !== 201 || token === undefined || typeof projectId !== 'string') {
-    throw new AgentError('CREDENTIALS_REFUSED', `${action}: keystone answered ${status}`)
+    throw new AgentError(
+      'CREDENTIALS_REFUSED',
+      `${action}: keystone answered ${status}; check OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, the project and the domains`,
+      { status },
+    )
   }
   const userId = fieldOf(fieldOf(info, 'user'), 'id')
   return {
@@ -82,6 +68,24 @@ async function logIn(
     projectId,
     catalog: forwardedCatalog(fieldOf(info, 'catalog')),
   }
+}
+
+function required(env: Environment, name: string): string {
+  const value = env[name]
+  if (value) return value
+  throw new AgentError('CREDENTIALS_MISSING', `OS_AUTH_URL is set, but ${name} is not`)
+}
+
+/** By its id, which needs no domain, where the id is known. */
+function projectOf(env: Environment) {
+  const id = env['OS_PROJECT_ID']
+  if (id) return { id }
+  return { name: required(env, 'OS_PROJECT_NAME'), domain: domainOf(env, 'PROJECT') }
+}
+
+function domainOf(env: Environment, whose: 'USER' | 'PROJECT') {
+  const id = env[`OS_${whose}_DOMAIN_ID`]
+  return id ? { id } : { name: env[`OS_${whose}_DOMAIN_NAME`] || 'Default' }
 }
 
 /** Keystone's v3 catalogue in the v2 shape that travels with requests. */
