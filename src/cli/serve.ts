@@ -4,7 +4,9 @@ import { winstonLog } from '../adapters/log/winston-log.ts'
 import { runAgent } from '../agent.ts'
 import { loadConfig, problemText } from '../config.ts'
 import { AgentError, toAgentError } from '../domain/errors.ts'
+import { delay } from '../lib/clock.ts'
 import { sdNotify } from '../lib/sd-notify.ts'
+import type { Log } from '../ports/log.ts'
 import { exitCodeOf } from './exit-codes.ts'
 
 /** Which configuration a verb reads. */
@@ -13,11 +15,28 @@ export type ConfigSources = {
   readonly configDirs: readonly string[]
 }
 
+/** What has not stopped by then hangs: a disk, a device, a thread. */
+const stopMsMax = 8_500
+const lastWordMs = 300
+
 /**
- * Runs the agent until SIGTERM or SIGINT; a second one ends it at once, and its work goes on at the
- * next start all the same. Resolves to the exit code. Throws CONFIGURATION_INVALID.
+ * Runs the agent until SIGTERM or SIGINT; a second one, or a stop that hangs, ends it at once, and its
+ * work goes on at the next start all the same. Resolves to the exit code. Throws
+ * CONFIGURATION_INVALID.
  */
-export async function serve({ configFiles, configDirs }: ConfigSources): Promise<number> {
+export async function serve(sources: ConfigSources): Promise<number> {
+  const ended = new AbortController()
+  try {
+    return await serveUntilTold(sources, ended.signal)
+  } finally {
+    ended.abort()
+  }
+}
+
+async function serveUntilTold(
+  { configFiles, configDirs }: ConfigSources,
+  ended: AbortSignal,
+): Promise<number> {
   const { config, warnings } = loadConfig({
     files: configFiles,
     dirs: configDirs,
@@ -28,9 +47,10 @@ export async function serve({ configFiles, configDirs }: ConfigSources): Promise
   const stop = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.on(name, () => {
-      if (stop.signal.aborted) process.exit(1)
+      if (stop.signal.aborted) endAtOnce()
       log.info('stopping', { signal: name })
       stop.abort(new AgentError('AGENT_STOPPING', `the agent got ${name}`))
+      void endWhereStopHangs(log, ended)
     })
   }
   for (const warning of warnings) log.warn('configuration', { warning: problemText(warning) })
@@ -41,4 +61,20 @@ export async function serve({ configFiles, configDirs }: ConfigSources): Promise
     log.error('the agent cannot run', { error })
     return exitCodeOf(toAgentError(error).code)
   }
+}
+
+async function endWhereStopHangs(log: Log, ended: AbortSignal): Promise<void> {
+  try {
+    await delay(stopMsMax, ended)
+  } catch {
+    return // It stopped in time.
+  }
+  log.error('the stop hangs, on a disk or device that does not answer: the agent ends at once')
+  await delay(lastWordMs, new AbortController().signal)
+  endAtOnce()
+}
+
+/** An exit in order would wait for threads that hang; the kernel does not. */
+function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL')
 }
