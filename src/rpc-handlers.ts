@@ -6,6 +6,7 @@ import type { Json, JsonObject } from './domain/json.ts'
 import { checkAsked, mergeKnown } from './domain/request-check.ts'
 import type { RequestContext } from './domain/request-context.ts'
 import { isCompatible } from './domain/rpc-version.ts'
+import { isUuid } from './domain/uuid.ts'
 import { volumeMetaText } from './domain/volume-meta.ts'
 import { refusalEvent } from './operations/job-events.ts'
 import type { JobRunner } from './operations/run-jobs.ts'
@@ -226,11 +227,9 @@ function jobRequestOf(
   }
 }
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-
 function uuidArgument(args: JsonObject, name: string): string {
   const value = args[name]
-  if (typeof value === 'string' && uuid.test(value)) return value.toLowerCase()
+  if (isUuid(value)) return value.toLowerCase()
   throw new AgentError(
     'ARGUMENT_INVALID',
     `${name} must be a uuid, got ${JSON.stringify(value ?? null).slice(0, 80)}`,

@@ -10,6 +10,7 @@ import { loadConfig } from '../config.ts'
 import { AgentError, errorCodes } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
 import type { RequestContext } from '../domain/request-context.ts'
+import { orAborted } from '../lib/aborted.ts'
 import { delay } from '../lib/clock.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { type Heard, heard, isEndedWell, recordIn } from './follow-events.ts'
@@ -69,7 +70,7 @@ export async function send(request: SendRequest, options: SendOptions): Promise<
 
   const { operation } = request
   if (operation === null || !options.wait) return 0
-  const last = await orAbort(end, signal)
+  const last = await orAborted(end, signal)
   const isWell = isEndedWell(last, operation)
   screen.done(last, isWell)
   if (isWell) return 0
@@ -176,12 +177,4 @@ function deadline({ operation }: SendRequest, timeout: number | null): AbortSign
     stop.abort(new AgentError('BROKER_UNAVAILABLE', what)),
   )
   return stop.signal
-}
-
-function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }

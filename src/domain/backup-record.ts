@@ -1,12 +1,15 @@
 /** Source: cinder/objects/fields.py, BackupStatus. */
-export type BackupStatus =
-  | 'error'
-  | 'error_deleting'
-  | 'creating'
-  | 'available'
-  | 'deleting'
-  | 'deleted'
-  | 'restoring'
+export const backupStatuses = [
+  'error',
+  'error_deleting',
+  'creating',
+  'available',
+  'deleting',
+  'deleted',
+  'restoring',
+] as const
+
+export type BackupStatus = (typeof backupStatuses)[number]
 
 /**
  * One backup as Cinder's database knows it; the field names are the columns'.

@@ -1,4 +1,4 @@
-import type { BackupStatus } from './backup-record.ts'
+import { type BackupStatus, backupStatuses } from './backup-record.ts'
 import { AgentError } from './errors.ts'
 import type { JobOutcome, Operation } from './job.ts'
 
@@ -11,16 +11,7 @@ type Path = {
   readonly cancelled: BackupStatus
 }
 
-const every: readonly (BackupStatus | null)[] = [
-  null,
-  'error',
-  'error_deleting',
-  'creating',
-  'available',
-  'deleting',
-  'deleted',
-  'restoring',
-]
+const every: readonly (BackupStatus | null)[] = [null, ...backupStatuses]
 
 // The life of a backup record under each operation. Source: cinder/backup/manager.py, and decisions
 // D3 and D29 for records that travel with the request.

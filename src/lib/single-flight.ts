@@ -1,3 +1,5 @@
+import { orAborted } from './aborted.ts'
+
 export interface SingleFlight<T> extends AsyncDisposable {
   /**
    * The result of the run under way, else of a new one. Rejects with the signal's reason when it
@@ -19,20 +21,11 @@ export function singleFlight<T>(work: (signal: AbortSignal) => Promise<T>): Sing
       running ??= work(stop.signal).finally(() => {
         running = null
       })
-      return unlessAborted(running, signal)
+      return orAborted(running, signal)
     },
     [Symbol.asyncDispose]: async () => {
       stop.abort()
       await Promise.allSettled([running])
     },
   }
-}
-
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    if (signal.aborted) onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 
 import { AgentError } from '../../domain/errors.ts'
+import { atMost } from '../../lib/aborted.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Publisher, RequestSource, RpcServer } from '../../ports/rpc.ts'
 import type { MemoryBus } from './memory-bus.ts'
-import { atMost } from './or-aborted.ts'
 import { type OsloPublisherOptions, osloPublisher, type PublishLink } from './oslo-publisher.ts'
 import { type Intake, type IntakeOptions, requestIntake } from './request-intake.ts'
 import { wantedSources } from './wanted-sources.ts'

@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto'
 import type { Channel, ConsumeMessage } from 'amqplib'
 
 import { AgentError, hasCode } from '../../domain/errors.ts'
+import { atMost, orAborted } from '../../lib/aborted.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Publisher, RequestSource, RpcServer } from '../../ports/rpc.ts'
 import { channelConsumers, type Subscription } from './consumers.ts'
 import { type DeclareMode, type Declarer, declarer, openChannel } from './declare.ts'
-import { atMost, orAborted } from './or-aborted.ts'
 import { keepConnected, type Session } from './rabbit-connection.ts'
 import type { RabbitOptions } from './rabbit-options.ts'
 import {

@@ -1,7 +1,13 @@
-import type { BackupRecord, BackupStatus, BackupWithParents } from '../../domain/backup-record.ts'
+import {
+  type BackupRecord,
+  type BackupStatus,
+  type BackupWithParents,
+  backupStatuses,
+} from '../../domain/backup-record.ts'
 import { AgentError } from '../../domain/errors.ts'
 import { isJsonObject, type Json, type JsonObject } from '../../domain/json.ts'
 import { isCompatible } from '../../domain/rpc-version.ts'
+import { isUuid } from '../../domain/uuid.ts'
 import { isoTime } from './iso-time.ts'
 
 /** Source: oslo_versionedobjects/base.py; cinder/objects/backup.py, Backup 1.7. */
@@ -13,16 +19,6 @@ const backupVersion = '1.7'
 
 /** A longer chain than anyone restores: it bounds what a message can make us build. */
 const ancestorsMax = 1_000
-
-const statuses: readonly string[] = [
-  'error',
-  'error_deleting',
-  'creating',
-  'available',
-  'deleting',
-  'deleted',
-  'restoring',
-] satisfies readonly BackupStatus[]
 
 /**
  * The backup that a request carries: Cinder's versioned object, or a plain object with the same
@@ -182,13 +178,8 @@ function fieldsOf(data: JsonObject, path: string) {
   }
 }
 
-function isUuid(value: Json): value is string {
-  const pattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
-  return typeof value === 'string' && pattern.test(value)
-}
-
 function isStatus(value: Json): value is BackupStatus {
-  return typeof value === 'string' && statuses.includes(value)
+  return backupStatuses.some((status) => status === value)
 }
 
 function isTexts(value: JsonObject): value is Readonly<Record<string, string>> {
