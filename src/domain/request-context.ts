@@ -36,13 +36,14 @@ export function administratorContext(requestId: string): RequestContext {
 }
 
 /**
- * The context as notifications carry it: no token, no catalogue, no address, and a time of its own.
- * Keys that a Python reader expects are there even where the sender left them out.
+ * The context as notifications carry it: no token, no catalogue, no address, a time of its own, and
+ * only the keys that oslo knows, for what else a sender put there may be a secret. Keys that a Python
+ * reader expects are there even where the sender left them out.
  * Source: oslo_messaging/notify/notifier.py, 14.0.2 and later (redacted contexts).
  */
 export function redactContext(context: RequestContext, timestamp: string): JsonObject {
-  const { userId, projectId } = context
-  return {
+  const { userId, projectId, values } = context
+  const defaults: JsonObject = {
     user: userId,
     user_id: userId,
     project: projectId,
@@ -64,10 +65,14 @@ export function redactContext(context: RequestContext, timestamp: string): JsonO
     message_resource_id: null,
     message_resource_type: null,
     message_action: null,
-    ...context.values,
+  }
+  const sent = Object.entries(values).filter(([key]) => Object.hasOwn(defaults, key))
+  return {
+    ...defaults,
+    ...Object.fromEntries(sent),
     is_admin: context.isAdmin,
     request_id: context.requestId,
-    read_deleted: readDeleted(context.values['read_deleted']),
+    read_deleted: readDeleted(values['read_deleted']),
     auth_token: null,
     service_catalog: [],
     remote_address: null,

@@ -50,6 +50,16 @@ test('no event carries the token', () => {
   assert.ok(!JSON.stringify(jobEvent(job, 'end', job.record, 2)).includes('canary-token'))
 })
 
+test('an event carries of its context only what oslo knows', () => {
+  const values = { roles: ['member'], project_name: 'demo', x_service_token: 'canary-token' }
+  const job = { ...aJob(), context: aContext({ values }) }
+
+  const { context } = jobEvent(job, 'end', job.record, 2)
+
+  assert.deepEqual([context['roles'], context['project_name']], [['member'], 'demo'])
+  assert.ok(!JSON.stringify(context).includes('canary-token'))
+})
+
 test('progress has a right percentage, reaches 100 only at the end, and never more', () => {
   const job = aJob()
   const percentAt = (bytesDone: number) =>

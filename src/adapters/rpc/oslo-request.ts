@@ -146,7 +146,13 @@ function contextKeys(context: RequestContext): Record<string, Json> {
 }
 
 function contextOf(message: JsonObject, bodySha256: string): RequestContext {
-  const { auth_token, service_catalog, ...values } = Object.fromEntries(
+  // `trace_info` holds the key of a profiler: it is nobody's business here, and kept nowhere.
+  const {
+    auth_token,
+    service_catalog,
+    trace_info: _,
+    ...values
+  } = Object.fromEntries(
     Object.entries(message)
       .filter(([key]) => key.startsWith(contextPrefix))
       .map(([key, value]) => [key.slice(contextPrefix.length), value]),

@@ -33,13 +33,15 @@ for (const { name, message_decoded: message } of wireSamples('rpc-ca')) {
   })
 }
 
-test('the context keeps every value but the token and the catalogue', () => {
+test("the context keeps every value but the token, the catalogue and a profiler's key", () => {
   const { message_decoded: message } = wireSample('rpc-cast-create_backup')
-  const { values } = requestFrom({ ...message, _context_custom: [1] }).context
+  const more = { _context_custom: [1], _context_trace_info: { hmac_key: 'SECRET' } }
+  const { values } = requestFrom({ ...message, ...more }).context
 
   const sent = Object.keys(message).filter((key) => key.startsWith('_context_'))
   assert.equal(Object.keys(values).length, sent.length - 2 + 1)
   assert.deepEqual(values['custom'], [1])
+  assert.equal(values['trace_info'], undefined)
   assert.equal(values['auth_token'], undefined)
   assert.equal(values['service_catalog'], undefined)
 })
