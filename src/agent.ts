@@ -41,7 +41,7 @@ export type Readiness = { ready(): void; status(text: string): void; stopping():
  */
 export async function runAgent(
   config: Config,
-  log: Log,
+  log: Log & { addSecret(value: string): void },
   readiness: Readiness,
   signal: AbortSignal,
 ): Promise<void> {
@@ -74,7 +74,10 @@ export async function runAgent(
       readiness.status(`${count} jobs in hand`)
     },
   })
-  for (const job of journal.unfinished()) runner.take(job)
+  for (const job of journal.unfinished()) {
+    if (job.context.authToken !== null) log.addSecret(job.context.authToken)
+    runner.take(job)
+  }
 
   const capabilities = capabilityReport({
     publisher,
@@ -91,6 +94,7 @@ export async function runAgent(
     host,
     service: config.driver.classPath,
     publishCapabilities: capabilities.ask,
+    hideSecret: log.addSecret,
     checkStore: (context) => void stores.storeFor(context, context.projectId),
     log,
     signal: end.signal,

@@ -26,6 +26,8 @@ export type HandlerDeps = {
   readonly checkStore: (context: RequestContext) => void
   /** Lets the scheduler be told soon of what we can do; nobody waits for it. */
   readonly publishCapabilities: () => void
+  /** Keeps a value out of every line of the log from now on. */
+  readonly hideSecret: (value: string) => void
   readonly log: Log
   readonly signal: AbortSignal
 }
@@ -76,6 +78,7 @@ const methods: Readonly<Record<string, Method>> = {
 /** Turns a request into a job of the journal or an answer. Rejects as `RequestHandler` says. */
 export function requestHandler(deps: HandlerDeps): RequestHandler {
   return async (request) => {
+    if (request.context.authToken !== null) deps.hideSecret(request.context.authToken)
     const method = methodOf(request)
     checkArguments(request, method, deps.log)
     if ('answer' in method) {

@@ -6,7 +6,7 @@ import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import { AgentError } from '#src/domain/errors.ts'
 import type { Disposition, RpcRequest } from '#src/ports/rpc.ts'
-import { aRecord } from './support/builders.ts'
+import { aContext, aRecord } from './support/builders.ts'
 import { ask, call, handlerBench } from './support/handler-bench.ts'
 
 function accepted(disposition: Disposition): string {
@@ -354,4 +354,15 @@ test('publish_service_capabilities is answered at once', async () => {
 
   assert.deepEqual(disposition, { kind: 'answered', result: null })
   assert.equal(asked, 1)
+})
+
+test('a token that comes with a request is hidden from the log before anything is done', async () => {
+  const agent = handlerBench()
+  const hiding = handlerBench({ hideSecret: agent.log.addSecret })
+  const context = aContext({ authToken: 'canary-value-of-a-token' })
+
+  await hiding.handle(call('check_support_to_force_delete', {}, { context }))
+  agent.log.info('something says canary-value-of-a-token aloud')
+
+  assert.ok(!JSON.stringify(agent.log.lines).includes('canary-value'))
 })

@@ -45,6 +45,7 @@ export function handlerBench(changes: Partial<HandlerDeps> = {}) {
     service,
     checkStore: () => undefined,
     publishCapabilities: () => undefined,
+    hideSecret: () => undefined,
     log,
     signal: new AbortController().signal,
     ...changes,
