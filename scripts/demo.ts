@@ -14,7 +14,7 @@ import path from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { services } from '../test/support/services.ts'
+import { rabbitOf, serviceScript, services } from '../test/support/services.ts'
 
 const mebibyte = 2 ** 20
 const volumeBytes = 256 * mebibyte
@@ -177,7 +177,7 @@ async function demo(stack: AsyncDisposableStack): Promise<boolean> {
   const volumes = path.join(folder, 'volumes')
   await mkdir(volumes)
   await mkdir(path.join(folder, 'store'))
-  const { rabbit } = services()
+  const rabbit = await rabbitOf(serviceScript())
   const transportUrl = `rabbit://${rabbit.user}:${rabbit.password}@${rabbit.host}:${rabbit.port}/`
   const configFile = path.join(folder, 'agent.conf')
   writeFileSync(configFile, configuration(folder, transportUrl))
