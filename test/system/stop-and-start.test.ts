@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 import { monotonicMs } from '#src/lib/clock.ts'
@@ -21,9 +22,18 @@ import { rabbitVhost } from '../support/rabbit-vhost.ts'
 import { runsOf } from '../support/runs.ts'
 import { recordFor } from '../support/scheduler.ts'
 import { checkout } from '../support/services.ts'
+import { smallDisk } from '../support/small-disk.ts'
+import { times } from '../support/soak.ts'
 import { type SteadyPeer, steadyPeer } from '../support/steady-peer.ts'
 import { diskBytes } from '../support/volume-data.ts'
-import { emptyVolume, sha256Of, volumeFile, volumeWith } from '../support/volume-files.ts'
+import {
+  emptyVolume,
+  randomOf,
+  sha256Of,
+  testSeed,
+  volumeFile,
+  volumeWith,
+} from '../support/volume-files.ts'
 
 const kibibyte = 1024
 const diskSizeBytes = 4096 * kibibyte
@@ -189,6 +199,41 @@ test('a state folder that cannot be made ends the start and says which', async (
   const agent = spawnAgent(t, home)
   assert.equal(await agent.ended(), 1)
   assert.match(agent.log(), /JOURNAL_UNAVAILABLE.*\/etc\/passwd\/state/)
+})
+
+test('a first start on a full disk fails, and room is all that the next one needs', async (t) => {
+  const disk = await smallDisk(t, 2048)
+  const { home } = await scene(t, { cinder_backup_agent: { state_dir: disk.folder } })
+  disk.fill()
+  const first = spawnAgent(t, home)
+  assert.equal(await first.ended(), 1)
+  assert.match(first.log(), /JOURNAL_UNAVAILABLE/)
+  await disk.free()
+  await startAgent(t, home)
+})
+
+test('a first start that is killed at any moment is followed by a good one', async (t) => {
+  const seed = testSeed(t)
+  const random = randomOf(seed)
+  for (let kill = 0; kill < times(5, 40); kill += 1) {
+    const { home } = await scene(t, {})
+    const first = spawnAgent(t, home)
+    await sleep(random() * 800)
+    await first.end('SIGKILL')
+    await startAgent(t, home)
+  }
+})
+
+test('a host key that a crash at the first start left empty is made anew', async (t) => {
+  const { home, peer, volumeId } = await scene(t, {})
+  const key = path.join(home.stateDir, 'journal.key')
+  mkdirSync(home.stateDir)
+  writeFileSync(key, '')
+  await startAgent(t, home)
+  assert.equal(readFileSync(key).byteLength, 32)
+  const record = recordFor(volumeId, aContext())
+  await peer.cast('create', record)
+  assert.equal((await peer.ended('create', record.id)).payload['status'], 'available')
 })
 
 test('a damaged journal ends the start and says which file to move aside', async (t) => {

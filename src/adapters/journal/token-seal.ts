@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
 
@@ -45,15 +45,14 @@ export function tokenSeal(key: Uint8Array): TokenSeal {
  */
 export function readHostKey(stateDir: string): Uint8Array {
   const credentials = process.env['CREDENTIALS_DIRECTORY']
-  const candidates = [
-    ...(credentials === undefined ? [] : [path.join(credentials, 'journal-key')]),
-    path.join(stateDir, 'journal.key'),
-  ]
-  for (const file of candidates) {
-    const key = readKey(file)
-    if (key !== null) return key
-  }
-  return makeKey(path.join(stateDir, 'journal.key'))
+  const given = credentials === undefined ? null : readKey(path.join(credentials, 'journal-key'))
+  const own = path.join(stateDir, 'journal.key')
+  return given ?? (isHalfMade(own) ? null : readKey(own)) ?? makeKey(own)
+}
+
+/** A crash at the first start leaves an empty file. Nothing was sealed with it yet. */
+function isHalfMade(file: string): boolean {
+  return statSync(file, { throwIfNoEntry: false })?.size === 0
 }
 
 function readKey(file: string): Uint8Array | null {
@@ -74,7 +73,7 @@ function readKey(file: string): Uint8Array | null {
 function makeKey(file: string): Uint8Array {
   const key = randomBytes(keyBytes)
   try {
-    const handle = openSync(file, 'wx', 0o600)
+    const handle = openSync(file, 'w', 0o600)
     try {
       writeSync(handle, key)
       fsyncSync(handle)
