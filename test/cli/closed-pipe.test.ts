@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+
+import { checkout } from '../support/services.ts'
+
+test('a reader that has seen enough is no failure', () => {
+  const script = 'bin/cinder-backup-agent config sample | head -n 1'
+
+  const { stdout, stderr } = spawnSync('bash', ['-o', 'pipefail', '-c', script], {
+    cwd: checkout,
+    encoding: 'utf8',
+  })
+
+  assert.equal(stderr, '')
+  assert.equal(stdout.split('\n').length, 2)
+})
