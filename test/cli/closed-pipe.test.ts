@@ -5,13 +5,14 @@ import { test } from 'node:test'
 import { checkout } from '../support/services.ts'
 
 test('a reader that has seen enough is no failure', () => {
-  const script = 'bin/cinder-backup-agent config sample | head -n 1'
+  const file = 'config/agent.conf.example'
+  const script = `bin/cinder-backup-agent config show --config-file ${file} | true`
 
-  const { stdout, stderr } = spawnSync('bash', ['-o', 'pipefail', '-c', script], {
+  const { status, stderr } = spawnSync('bash', ['-o', 'pipefail', '-c', script], {
     cwd: checkout,
     encoding: 'utf8',
   })
 
   assert.equal(stderr, '')
-  assert.equal(stdout.split('\n').length, 2)
+  assert.equal(status, 0)
 })
