@@ -15,8 +15,8 @@ export interface ByteBudget {
   readonly bytesMax: number
 
   /**
-   * Waits in line for `bytes`; who asks for more than there is at all gets them alone. Rejects with
-   * the signal's reason.
+   * Waits in line for `bytes`; who asks for more than there is at all gets them alone. Resolves in the
+   * order of the calls. Rejects with the signal's reason.
    */
   take(bytes: number, signal: AbortSignal): Promise<Reservation>
 }
@@ -39,32 +39,28 @@ export function byteBudget(bytesMax: number): ByteBudget {
     if (taken === 0) buffers.clear()
   }
 
-  function waitInLine(bytes: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const waiter = { bytes, grant }
-      function grant(): void {
-        signal.removeEventListener('abort', onAbort)
-        taken += bytes
-        resolve()
-      }
-      function onAbort(): void {
-        waiting.splice(waiting.indexOf(waiter), 1)
-        giveBack(0) // Whoever stood behind a large request may fit now.
-        reject(signal.reason)
-      }
-      signal.addEventListener('abort', onAbort, { once: true })
-      waiting.push(waiter)
-    })
-  }
-
   return {
     bytesMax,
-    async take(bytes, signal) {
-      signal.throwIfAborted()
-      if (waiting.length === 0 && fits(bytes)) taken += bytes
-      else await waitInLine(bytes, signal)
-      return reservation(bytes, giveBack, buffers)
-    },
+    // Nothing here is async but the grant: whoever goes on to ask for something else, a share of the
+    // whole, say, must do so in the order of the grants, whether one had to wait or not.
+    take: (bytes, signal) =>
+      new Promise((resolve, reject) => {
+        signal.throwIfAborted()
+        const waiter = { bytes, grant }
+        function grant(): void {
+          signal.removeEventListener('abort', onAbort)
+          taken += bytes
+          resolve(reservation(bytes, giveBack, buffers))
+        }
+        function onAbort(): void {
+          waiting.splice(waiting.indexOf(waiter), 1)
+          giveBack(0) // Whoever stood behind a large request may fit now.
+          reject(signal.reason)
+        }
+        if (waiting.length === 0 && fits(bytes)) return grant()
+        signal.addEventListener('abort', onAbort, { once: true })
+        waiting.push(waiter)
+      }),
   }
 }
 

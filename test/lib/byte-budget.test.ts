@@ -83,6 +83,29 @@ test('a share keeps one user from taking all', async () => {
   assert.deepEqual(await granted([more]), [0])
 })
 
+test('a share asks the whole in the order in which it was asked itself', async () => {
+  const asked: number[] = []
+  const whole = byteBudget(10)
+  const share = shareOf(
+    {
+      ...whole,
+      take(bytes, signal) {
+        asked.push(bytes)
+        return whole.take(bytes, signal)
+      },
+    },
+    10,
+  )
+  const first = await share.take(10, never)
+  const waited = share.take(3, never)
+
+  first[Symbol.dispose]()
+  const atOnce = share.take(4, never) // There is room, but the other one was here before.
+
+  await Promise.all([waited, atOnce])
+  assert.deepEqual(asked, [10, 3, 4])
+})
+
 test('a share that stops waiting for the whole gives back its part', async () => {
   const budget = byteBudget(10)
   const all = await budget.take(10, never)
