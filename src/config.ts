@@ -12,6 +12,7 @@ import { type Reading, readSettings } from './config/read-settings.ts'
 import type { Settings } from './config/schema.ts'
 import { secretsOf } from './config/secret-values.ts'
 import { volumeRoots } from './config/volume-paths.ts'
+import { codecOf } from './domain/compression.ts'
 import { AgentError } from './domain/errors.ts'
 
 type Login = Settings['keystone_authtoken']
@@ -62,21 +63,10 @@ function swift(values: Settings['DEFAULT']) {
   } as const
 }
 
-const compressions = {
-  none: 'none',
-  off: 'none',
-  no: 'none',
-  zlib: 'zlib',
-  gzip: 'zlib',
-  bz2: 'bz2',
-  bzip2: 'bz2',
-  zstd: 'zstd',
-} as const
-
 function backups(settings: Settings) {
   const { DEFAULT: values, cinder_backup_agent: agent } = settings
   return {
-    compression: compressions[values.backup_compression_algorithm],
+    compression: codecOf(values.backup_compression_algorithm),
     compressionEffort: agent.compression_effort,
     zeroChunks: agent.zero_chunks,
     verifyUpload: agent.verify_upload,

@@ -1,5 +1,6 @@
 // Options that nobody reads because their name is not quite right.
 
+import { ignoredRabbitOptions } from '../adapters/rpc/rabbit-options.ts'
 import type { OptionPlace } from './oslo-ini.ts'
 import { environmentName, namedOptions } from './schema.ts'
 
@@ -29,18 +30,7 @@ const known: Readonly<Record<string, readonly string[]>> = {
     'backup_use_temp_snapshot',
     'backup_workers',
   ],
-  oslo_messaging_rabbit: [
-    'conn_pool_min_size',
-    'conn_pool_ttl',
-    'direct_mandatory_flag',
-    'fake_rabbit',
-    'heartbeat_in_pthread',
-    'heartbeat_rate',
-    'kombu_compression',
-    'rpc_conn_pool_size',
-    'ssl_enforce_fips_mode',
-    'ssl_version',
-  ],
+  oslo_messaging_rabbit: [...ignoredRabbitOptions, 'ssl_enforce_fips_mode'],
   oslo_messaging_notifications: [],
 }
 const foreignBackupOption = /^backup_(?:ceph|s3|gcs|google|glusterfs|nfs|tsm)_/
