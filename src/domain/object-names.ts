@@ -57,9 +57,11 @@ export function checkPrefix(prefix: string, record: Pick<BackupRecord, 'id' | 'v
   if (prefix.length > prefixLengthMax) {
     refuse(`has ${prefix.length} characters, ${prefixLengthMax} at most are kept`)
   }
-  if (record.id === '' || !prefix.includes(record.id)) refuse('does not contain the backup id')
-  if (!prefix.startsWith(`volume_${record.volume_id}`)) {
-    refuse(`does not start with volume_${record.volume_id}`)
+  const volumePart = `volume_${record.volume_id}`
+  if (!prefix.startsWith(volumePart)) refuse(`does not start with ${volumePart}`)
+  // After the volume's: who gives a backup its volume's id would mean all backups of that volume.
+  if (record.id === '' || !prefix.slice(volumePart.length).includes(record.id)) {
+    refuse('does not contain the backup id')
   }
   if (hasControlCharacter(prefix)) refuse('contains control characters')
   if (prefix.split('/').some((part) => part === '' || part === '.' || part === '..')) {

@@ -36,9 +36,17 @@ test('the prefixes that we write pass the check', () => {
   checkPrefix(posixPrefix(parts), record)
 })
 
+test('a backup that has the id of its volume does not own what else is of that volume', () => {
+  assert.throws(
+    () => checkPrefix(`volume_${volumeId}`, { id: volumeId, volume_id: volumeId }),
+    (error) =>
+      hasCode(error, 'RECORD_MISMATCH') && /does not contain the backup id/.test(error.message),
+  )
+})
+
 const longZone = 'z'.repeat(200)
 const refused: readonly (readonly [string, string, RegExp])[] = [
-  ['an empty prefix', '', /does not contain the backup id/],
+  ['an empty prefix', '', /does not start with/],
   [
     'a prefix of another backup',
     swiftPrefix({ ...parts, backupId: volumeId }, 'nova'),
