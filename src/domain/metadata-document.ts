@@ -136,6 +136,9 @@ export function metadataReader(
         leavesOutZeros: zeroFilledBytes > 0,
       })
       if (typeof verdict === 'string') return fail(verdict)
+      if (parentId === null && chunkCount === 0 && zeroFilledBytes === 0) {
+        fail('is of a full backup, and names no chunk: to restore it would write nothing')
+      }
       return {
         parentId,
         volumeMeta: textOrNull('volume_meta'),

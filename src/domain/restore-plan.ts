@@ -49,6 +49,8 @@ function checkChain(links: readonly RestoreLink[]): void {
  * How to restore a chain, oldest link first: every byte is written once, from the newest link that
  * has it, and each object is fetched at most once, or not at all where newer ones cover it. Zeros in
  * an incremental are bytes like others. Memory is bounded by the links and what is open of each.
+ * Throws PARENT_MISMATCH, or MANIFEST_INVALID where it comes to bytes that no link has: what the
+ * volume held there would stay and be taken for restored.
  */
 export async function* planRestore(
   links: readonly RestoreLink[],
@@ -64,8 +66,9 @@ export async function* planRestore(
       if (owner?.open) {
         addPiece(owner.open, position, end)
         if (owner.open.pieces.length === piecesMax) yield take(owner.container, owner.open)
-      } else if (position < zerosEnd) {
+      } else {
         yield* zeros(position, Math.min(end, zerosEnd))
+        if (end > zerosEnd) throw nothingFor(links, Math.max(position, zerosEnd), end)
       }
       position = end
       for (const cursor of cursors) {
@@ -79,6 +82,16 @@ export async function* planRestore(
   } finally {
     await Promise.all(cursors.map(({ chunks }) => chunks.return?.()))
   }
+}
+
+function nothingFor(links: readonly RestoreLink[], start: number, end: number): AgentError {
+  const backupId = links.at(-1)?.backupId
+  return new AgentError(
+    'MANIFEST_INVALID',
+    `backup ${backupId} and those that it builds on have nothing for bytes ${start} to ${end} of the ` +
+      'volume: their metadata is not whole',
+    { backupId, offsetBytes: start, lengthBytes: end - start },
+  )
 }
 
 type OpenChunk = {

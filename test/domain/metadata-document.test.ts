@@ -57,6 +57,7 @@ const refusals: readonly (readonly [string, string, RegExp])[] = [
   ['itself as parent', JSON.stringify(aDocument({ parent_id: backupId })), /itself/],
   ['volume_meta that is no text', JSON.stringify(aDocument({ volume_meta: {} })), /volume_meta/],
   ['a repeated key', '{"version": "1.0.0", "version": "1.0.0"}', /"version" twice/],
+  ['no chunks and no parent', JSON.stringify(aDocument({ objects: [] })), /names no chunk/],
   ['a truncated text', JSON.stringify(aDocument()).slice(0, -1), /ends too early/],
   ['a second document', `${JSON.stringify(aDocument())}{}`, /goes on after its end/],
   ['a missing comma', '{"version": "1.0.0" "x": 1}', /without a comma/],

@@ -42,7 +42,7 @@ const ranges = fc
     })
   })
 
-test('every byte is written once, from the newest link that has it', async () => {
+test('every byte is written once, from the newest link that has it; one that none has is refused', async () => {
   const chains = fc.tuple(fc.array(ranges, { minLength: 1, maxLength: 6 }), fc.nat(150))
   await fc.assert(
     fc.asyncProperty(chains, async ([rangesOfLinks, zeroFilledBytes]) => {
@@ -58,28 +58,40 @@ test('every byte is written once, from the newest link that has it', async () =>
       })
 
       const found = Array.from({ length: end }, () => 'nothing')
-      const fetched = new Set<string>()
-      for await (const step of planRestore(links)) {
-        const source = step.kind === 'zeros' ? 'zeros' : step.chunk.name
-        if (step.kind === 'chunk') {
-          assert.ok(!fetched.has(source), `${source} is fetched twice`)
-          assert.equal(step.container, source.replace(/link(\d+)-.*/, 'container-$1'))
-          fetched.add(source)
-        }
-        for (const { offsetBytes, lengthBytes } of piecesOf(step)) {
-          assert.ok(lengthBytes > 0)
-          for (let at = offsetBytes; at < offsetBytes + lengthBytes; at++) {
-            assert.equal(found[at], 'nothing', `byte ${at} is written twice`)
-            found[at] = source
-          }
-        }
-      }
+      const planning = assign(links, found)
 
-      assert.deepEqual(found, wanted)
+      if (wanted.includes('nothing')) {
+        await assert.rejects(planning, (error) => hasCode(error, 'MANIFEST_INVALID'))
+        const done = found.map((source, at) => (source === 'nothing' ? wanted[at] : source))
+        assert.deepEqual(done, wanted)
+      } else {
+        await planning
+        assert.deepEqual(found, wanted)
+      }
     }),
     { numRuns: 500 },
   )
 })
+
+/** Notes in `found` where the plan takes each byte from. */
+async function assign(links: readonly RestoreLink[], found: string[]): Promise<void> {
+  const fetched = new Set<string>()
+  for await (const step of planRestore(links)) {
+    const source = step.kind === 'zeros' ? 'zeros' : step.chunk.name
+    if (step.kind === 'chunk') {
+      assert.ok(!fetched.has(source), `${source} is fetched twice`)
+      assert.equal(step.container, source.replace(/link(\d+)-.*/, 'container-$1'))
+      fetched.add(source)
+    }
+    for (const { offsetBytes, lengthBytes } of piecesOf(step)) {
+      assert.ok(lengthBytes > 0)
+      for (let at = offsetBytes; at < offsetBytes + lengthBytes; at++) {
+        assert.equal(found[at], 'nothing', `byte ${at} is written twice`)
+        found[at] = source
+      }
+    }
+  }
+}
 
 function piecesOf(step: RestoreStep) {
   return step.kind === 'zeros' ? [step.extent] : step.pieces
