@@ -96,7 +96,7 @@ function limits({ DEFAULT: values, cinder_backup_agent: agent }: Settings) {
 function build(settings: Settings, machine: Machine) {
   const { DEFAULT: values, cinder_backup_agent: agent } = settings
   const notifications = settings.oslo_messaging_notifications
-  const transportUrl = values.transport_url ?? ''
+  const transportUrl = values.transport_url
   return {
     host: values.host,
     availabilityZone: values.storage_availability_zone,

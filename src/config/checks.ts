@@ -83,9 +83,16 @@ export function findingsOf(settings: Settings, machine: Machine): readonly Findi
 
 /** What works, but not as it is written. */
 export function cautionsOf({ DEFAULT: values }: Settings): readonly Finding[] {
-  if (values.service_down_time > values.report_interval) return []
-  const what = `must be more than report_interval: ${serviceDownTime(values)} seconds is used`
-  return [{ name: 'DEFAULT.service_down_time', what }]
+  const cautions: Finding[] = []
+  if (values.transport_url === 'rabbit://') {
+    const what = 'is not set: the broker is looked for at localhost, as guest'
+    cautions.push({ name: 'DEFAULT.transport_url', what })
+  }
+  if (values.service_down_time <= values.report_interval) {
+    const what = `must be more than report_interval: ${serviceDownTime(values)} seconds is used`
+    cautions.push({ name: 'DEFAULT.service_down_time', what })
+  }
+  return cautions
 }
 
 /** Source: cinder/service.py, which corrects the option in the same way. */

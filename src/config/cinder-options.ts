@@ -11,10 +11,11 @@ const serviceOptions = {
       'share one.',
     { defaultText: "the machine's host name" },
   ),
-  transport_url: optionalText(
+  transport_url: text(
+    'rabbit://',
     'The message bus: rabbit://user:password@host:5672,user:password@host2:5672/vhost. Keys after ' +
-      '? override [oslo_messaging_rabbit].',
-    { sensitive: true, defaultText: 'none; it must be set' },
+      '? override [oslo_messaging_rabbit]. Without a host: guest at localhost.',
+    { sensitive: true },
   ),
   control_exchange: text('openstack', 'The exchange of requests and notifications.'),
   storage_availability_zone: text('nova', 'Availability zone of this agent and its backups.'),

@@ -92,7 +92,7 @@ function rabbitFindings({ oslo_messaging_rabbit: rabbit }: Settings): readonly F
 
 export function messageBusFindings(settings: Settings): readonly Finding[] {
   const url = settings.DEFAULT.transport_url
-  const what = url === null ? `is not set; write ${example}` : urlComplaint(settings, url)
+  const what = url === '' ? `is empty; write ${example}` : urlComplaint(settings, url)
   return [
     ...(what === null ? [] : [{ name: 'DEFAULT.transport_url', what }]),
     ...rabbitFindings(settings),

@@ -39,13 +39,15 @@ test('config check is silent about a good configuration and ends with 0', async 
 })
 
 test('config check lists what is wrong by file and line and ends with 17', async () => {
-  const file = configFile('[DEFAULT]\ndebug = maybe\nbackup_swift_ulr = http://x\n')
+  const file = configFile(
+    '[DEFAULT]\ndebug = maybe\nbackup_swift_ulr = http://x\ntransport_url =\n',
+  )
 
   const { code, stdout } = await run(['config', 'check', '--config-file', file])
 
   assert.deepEqual(stdout.replaceAll(file, 'agent.conf').split('\n'), [
     'agent.conf:2: [DEFAULT] debug: must be true or false: value was "maybe"',
-    'default: [DEFAULT] transport_url: is not set; write transport_url = rabbit://user:password@host:5672/',
+    'agent.conf:4: [DEFAULT] transport_url: is empty; write transport_url = rabbit://user:password@host:5672/',
     'agent.conf:3: warning: [DEFAULT] backup_swift_ulr: is not known; backup_swift_url is',
     '2 problems, 1 warning',
     '',
@@ -62,14 +64,16 @@ test('config check ends with 3 where there are warnings only', async () => {
 })
 
 test('config check prints JSON on request', async () => {
-  const { stdout, code } = await run(['config', 'check', '--json', '--config-dir', folder])
+  const file = configFile('[DEFAULT]\ntransport_url =\n')
+
+  const { stdout, code } = await run(['config', 'check', '--json', '--config-file', file])
 
   assert.equal(code, 17)
   assert.deepEqual(JSON.parse(stdout).problems, [
     {
-      where: 'default',
+      where: `${file}:2`,
       option: '[DEFAULT] transport_url',
-      what: 'is not set; write transport_url = rabbit://user:password@host:5672/',
+      what: 'is empty; write transport_url = rabbit://user:password@host:5672/',
     },
   ])
 })
@@ -109,13 +113,13 @@ test('config sample prints a file that config check accepts', async () => {
 })
 
 test('serve with a bad configuration ends with 17 and says each mistake', async () => {
-  const file = configFile('[DEFAULT]\ndebug = maybe\n')
+  const file = configFile('[DEFAULT]\ndebug = maybe\ntransport_url =\n')
 
   const { code, stderr } = await run(['serve', '--config-file', file])
 
   assert.equal(code, 17)
   assert.match(stderr, /^cinder-backup-agent: CONFIGURATION_INVALID: .*agent.conf:2: \[DEFAULT\]/m)
-  assert.match(stderr, /^cinder-backup-agent: CONFIGURATION_INVALID: default: \[DEFAULT\] transp/m)
+  assert.match(stderr, /^cinder-backup-agent: CONFIGURATION_INVALID: .*:3: \[DEFAULT\] transp/m)
 })
 
 const usage: readonly (readonly string[])[] = [
