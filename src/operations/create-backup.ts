@@ -24,7 +24,7 @@ import type { Spool, SpoolFile } from '../ports/spool.ts'
 import type { VolumeReader, Volumes } from '../ports/volumes.ts'
 import { findParent, type PlacedBackup, readManifest } from './find-backup.ts'
 import type { Run, RunOperation } from './operation.ts'
-import { removeObjects } from './remove-objects.ts'
+import { removeChunksBeyond, removeObjects } from './remove-objects.ts'
 
 /** What operations know of the store. */
 export type StoreAccess = {
@@ -81,11 +81,12 @@ export function createBackup(deps: CreateDeps): RunOperation {
       await checkParentIsWhole(store, parent, deps.spool, signal)
     }
     await checkSizes(volume, store, deps, signal)
+    const isAgain = record.service_metadata !== null
     await claimPlace(run, place, size, store, deps, signal)
 
     const objectCount = await writeBackup(
       run,
-      { place, volume, parentDigests, store },
+      { place, isAgain, volume, parentDigests, store },
       deps,
       signal,
     )
@@ -209,6 +210,8 @@ async function checkSizes(
 
 type Sources = {
   readonly place: Place
+  /** Whether an earlier start or try may have left objects there. */
+  readonly isAgain: boolean
   readonly volume: VolumeReader
   readonly parentDigests: SpoolFile | null
   readonly store: ObjectStore
@@ -217,7 +220,7 @@ type Sources = {
 /** Writes chunks, then sha256file, then metadata; resolves to the number of chunks. */
 async function writeBackup(
   run: Run,
-  { place, volume, parentDigests, store }: Sources,
+  { place, isAgain, volume, parentDigests, store }: Sources,
   deps: CreateDeps,
   signal: AbortSignal,
 ): Promise<number> {
@@ -242,6 +245,10 @@ async function writeBackup(
     run.progress(endBytes, sizeBytes, chunks.count())
   }
 
+  if (isAgain) {
+    const objectPlace = { container, objectPrefix: prefix }
+    await removeChunksBeyond(chunks.count(), store, objectPlace, signal)
+  }
   const record = run.record()
   const header = documentHeader(record)
   const sha256file = sha256fileBody(header, plan.blockSizeBytes, digests)

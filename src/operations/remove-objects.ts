@@ -54,6 +54,26 @@ export async function removeObjects(
   )
 }
 
+/**
+ * Removes the chunks of a prefix with a number beyond `chunkCount`, and resolves to how many there
+ * were: a store may finish or list late what an earlier start had sent when it was cut off, and stock
+ * Cinder restores nothing where more is listed than the metadata names.
+ */
+export async function removeChunksBeyond(
+  chunkCount: number,
+  store: ObjectStore,
+  { container, objectPrefix }: Place,
+  signal: AbortSignal,
+): Promise<number> {
+  let count = 0
+  for await (const { name } of listObjects(store, container, `${objectPrefix}-`, signal)) {
+    if (Number(name.slice(objectPrefix.length + 1)) <= chunkCount) continue
+    await store.deleteObject({ container, name }, signal)
+    count += 1
+  }
+  return count
+}
+
 async function removeListed(
   store: ObjectStore,
   { container, objectPrefix }: Place,

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 
-import { metadataName } from '#src/domain/object-names.ts'
+import { memoryStore } from '#src/adapters/object-store/memory-store.ts'
+import { wrapStore } from '#src/adapters/object-store/wrap-store.ts'
+import { chunkName, metadataName } from '#src/domain/object-names.ts'
 import { driverBench } from '../support/driver-bench.ts'
 
 test('a parent without its metadata object is no parent: the child could not be restored', async () => {
@@ -31,4 +33,29 @@ test('a parent that is whole is built upon', async () => {
   const { record } = await bench.create(bytes, child)
 
   assert.equal(record.object_count, 0)
+})
+
+test('what an earlier start left comes to light late, and is gone when the backup is there', async () => {
+  const store = memoryStore()
+  let late: (() => Promise<unknown>) | null = null
+  const bench = driverBench({
+    store: wrapStore(store, async ({ method }, run) => {
+      const puts = late
+      late = method === 'putObject' ? null : late
+      if (method === 'putObject') await puts?.() // The first removal is over.
+      return run()
+    }),
+  })
+  const { record: first } = await bench.create(randomBytes(3 * 4096))
+  const { id, volume_id, container, service_metadata: prefix } = first
+  const name = chunkName(prefix ?? '', 4)
+  late = () => store.putObject({ container: container ?? '', name }, randomBytes(9), bench.signal)
+
+  await bench.create(randomBytes(3 * 4096), { id, volume_id, container, service_metadata: prefix })
+
+  const wanted = ['-00001', '-00002', '-00003', '_metadata', '_sha256file']
+  assert.deepEqual(
+    await bench.names(),
+    wanted.map((end) => `${prefix}${end}`),
+  )
 })
