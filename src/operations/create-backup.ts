@@ -8,6 +8,7 @@ import type { BackupRecord } from '../domain/backup-record.ts'
 import type { Compression } from '../domain/compression.ts'
 import { documentHeader } from '../domain/document-header.ts'
 import { AgentError } from '../domain/errors.ts'
+import { digestBytes } from '../domain/extents.ts'
 import { checkPrefix, metadataName, sha256fileName } from '../domain/object-names.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { StoreLayout } from '../domain/store-layout.ts'
@@ -78,7 +79,7 @@ export function createBackup(deps: CreateDeps): RunOperation {
     if (parent !== null && parentDigests !== null) {
       checkParentSize(record, size, parent)
       await readDigests(store, parent, deps.sizes.blockSizeBytes, parentDigests, signal)
-      await checkParentIsWhole(store, parent, deps.spool, signal)
+      await checkParentIsWhole(store, parent, parentDigests, deps, signal)
     }
     await checkSizes(volume, store, deps, signal)
     const isAgain = record.service_metadata !== null
@@ -184,16 +185,32 @@ async function readDigests(
 
 /**
  * Only its metadata object makes a parent a backup that can be restored. It is removed before the
- * sha256file, so one that is there now was whole when the digests were read.
+ * sha256file, so one that is there now was whole when the digests were read. A block whose digest is
+ * the same is not stored again: a full parent must hold every block that it has a digest of.
  */
 async function checkParentIsWhole(
   store: ObjectStore,
   parent: PlacedBackup,
-  spool: Spool,
+  digests: SpoolFile,
+  { spool, sizes }: Pick<CreateDeps, 'spool' | 'sizes'>,
   signal: AbortSignal,
 ): Promise<void> {
   await using chunks = await spool.open()
-  await readManifest(store, parent, chunks, 'PARENT_NOT_FOUND', signal)
+  const { parentId, endBytes } = await readManifest(
+    store,
+    parent,
+    chunks,
+    'PARENT_NOT_FOUND',
+    signal,
+  )
+  const digestCount = digests.sizeBytes / digestBytes
+  const heldCount = Math.ceil(endBytes / sizes.blockSizeBytes)
+  if (parentId !== null || digestCount <= heldCount) return
+  throw new AgentError(
+    'PARENT_MISMATCH',
+    `backup ${parent.id} cannot be a parent: it has ${digestCount} digests, and chunks for only ${heldCount} blocks; take a full backup`,
+    { parentId: parent.id, digestCount, heldCount },
+  )
 }
 
 /** Refuses in the first second what could not be finished after hours (decision D11). */

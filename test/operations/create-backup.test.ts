@@ -24,6 +24,25 @@ test('a parent without its metadata object is no parent: the child could not be 
   assert.deepEqual(await bench.names(), before)
 })
 
+test('a full parent whose chunks end before its digests do is no parent', async () => {
+  const bench = driverBench()
+  const bytes = randomBytes(8192)
+  const { record: parent } = await bench.create(bytes)
+  const document = await bench.metadata(parent)
+  const cut = JSON.stringify({ ...document, objects: document.objects.slice(0, 1) })
+  const id = {
+    container: parent.container ?? '',
+    name: metadataName(parent.service_metadata ?? ''),
+  }
+  await bench.store.putObject(id, Buffer.from(cut), bench.signal)
+
+  const child = { volume_id: parent.volume_id, parent_id: parent.id }
+  await assert.rejects(bench.create(bytes, child), {
+    code: 'PARENT_MISMATCH',
+    message: `backup ${parent.id} cannot be a parent: it has 16 digests, and chunks for only 8 blocks; take a full backup`,
+  })
+})
+
 test('a parent that is whole is built upon', async () => {
   const bench = driverBench()
   const bytes = randomBytes(8192)
