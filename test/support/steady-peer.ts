@@ -28,12 +28,13 @@ export type SteadyPeer = {
   readonly heard: readonly Heard[]
   /** Resolves when the broker has confirmed it; repeated, the same bytes, where it went away before. */
   publish(message: OutgoingMessage): Promise<void>
+  /** Resolves to what was sent, to be sent again. */
   cast(
     operation: Operation,
     record: BackupRecord,
     extra?: JsonObject,
     host?: string | null,
-  ): Promise<void>
+  ): Promise<OutgoingMessage>
   /** A message that nobody's library would send. */
   raw(
     body: Buffer | string,
@@ -131,21 +132,22 @@ export async function steadyPeer(
     heard,
     publish,
     hears,
-    cast: (operation, record, extra = {}, host = null) =>
-      publish(
-        encodeCast(
-          exchange,
-          { topic: 'cinder-backup', server: host },
-          {
-            method: `${operation}_backup`,
-            version: '2.0',
-            args: { backup: backupToPrimitive({ record, parent: null }), ...extra },
-            context: aContext({ projectId: record.project_id, userId: record.user_id }),
-            uniqueId: randomUUID().replaceAll('-', ''),
-            replyTo: null,
-          },
-        ),
-      ),
+    async cast(operation, record, extra = {}, host = null) {
+      const message = encodeCast(
+        exchange,
+        { topic: 'cinder-backup', server: host },
+        {
+          method: `${operation}_backup`,
+          version: '2.0',
+          args: { backup: backupToPrimitive({ record, parent: null }), ...extra },
+          context: aContext({ projectId: record.project_id, userId: record.user_id }),
+          uniqueId: randomUUID().replaceAll('-', ''),
+          replyTo: null,
+        },
+      )
+      await publish(message)
+      return message
+    },
     raw: (body, key = 'cinder-backup', properties = {}) =>
       publish({
         exchange,

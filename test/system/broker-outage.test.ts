@@ -135,9 +135,9 @@ test('a broker that is restarted during ten jobs loses none, repeats none, and h
   assert.ok(told.length <= 9 * restarts, told.join('\n')) // Three connections.
 })
 
-test('a job that ends while the broker is away is told of afterwards, in order', async (t) => {
+test('jobs that end while the broker is away are told of afterwards, over restarts of the agent', async (t) => {
   const { home, peer, newRecord } = await scene(t, 12)
-  const agent = await startAgent(t, home)
+  const first = await startAgent(t, home)
   const records = [await newRecord(), await newRecord()]
   for (const record of records) await peer.cast('create', record)
   for (const { id } of records) {
@@ -146,20 +146,28 @@ test('a job that ends while the broker is away is told of afterwards, in order',
     await peer.hears('both starts', isStart)
   }
   await broker.stop()
-  await agent.logged(/(create ended[\s\S]*){2}/)
+  await first.end('SIGKILL')
+  const second = spawnAgent(t, home)
+  await second.logged(/(create ended[\s\S]*){2}/)
+  const stopMs = monotonicMs()
+  assert.equal(await second.end('SIGTERM'), 0)
+  const stoppedMs = Math.round(monotonicMs() - stopMs)
+  assert.ok(stoppedMs < 10_000, `a broker that is away held up the stop for ${stoppedMs} ms`)
   const before = peer.heard.length
-  await broker.start()
+  const [third] = await Promise.all([startAgent(t, home), broker.start()])
 
   for (const { id } of records) {
     assert.equal((await peer.ended('create', id)).payload['status'], 'available')
   }
-  const logged = [...agent.log().matchAll(/create ended.*?backup_id[=":]+([0-9a-f-]{36})/g)]
+  const logged = [...second.log().matchAll(/create ended.*?backup_id=([0-9a-f-]{36})/g)]
   const finals = peer.heard.slice(before).filter(({ eventType }) => isFinal(eventType))
   assert.deepEqual(
     finals.map(({ payload }) => payload['backup_id']),
     logged.map(([, id]) => id),
   )
   runsOf(peer.heard)
+  assert.equal(third.exitCode, null)
+  t.diagnostic(`stopped in ${stoppedMs} ms while the broker was away`)
 })
 
 test('connections that the broker closes in mid-job cost nothing', async (t) => {

@@ -115,9 +115,11 @@ test('a backup whose store answers nothing is cancelled within 2 s all the same'
   const scene = await swiftScene(t, 20, proxy.origin)
   const { agent, stored } = scene
   const record = agent.asked(await agent.newVolume(disk))
-  proxy.inject({ kind: 'hang' }, { method: 'PUT', path: /-0000[3-9]$/, times: 'always' })
+  const last = /-0000[3-9]$/
+  proxy.inject({ kind: 'hang' }, { method: 'PUT', path: last, times: 'always' })
   await agent.scheduler.ask('create', record)
-  await eventually(async () => (await stored()).length >= 2, 'the objects before')
+  const isHanging = () => proxy.seen.some(({ method, path }) => method === 'PUT' && last.test(path))
+  await eventually(isHanging, 'an upload that nobody answers')
 
   const { end, ms } = await cancelled(agent, agent.scheduler.recordOf(record.id), null)
 
@@ -224,6 +226,33 @@ test('a cancelled restore says what it wrote and that the target is unusable', a
   assert.deepEqual(await stored(), [])
   assertExtents(payload['restored_extents'], source, await agent.readVolume(targetId))
   t.diagnostic(`stopped in ${ms} ms`)
+})
+
+test('of two restores onto one volume the second is refused, onto two volumes both run', async (t) => {
+  const { agent } = await posixScene(t, 16)
+  const { scheduler } = agent
+  const record = await agent.backup(await agent.newVolume(disk))
+  const [one, two] = [
+    await agent.newVolume(Buffer.alloc(disk.length)),
+    await agent.newVolume(Buffer.alloc(disk.length)),
+  ]
+  const copy = await agent.backup(await agent.newVolume(disk))
+  await scheduler.ask('restore', record, { volume_id: one })
+  await scheduler.ask('restore', record, { volume_id: two })
+  await eventually(
+    async () => (await agent.readVolume(one)).some((byte) => byte > 0),
+    'the first writes',
+  )
+  await scheduler.ask('restore', copy, { volume_id: one })
+
+  const { payload } = await scheduler.ended('restore', copy.id)
+  assert.equal(payload['code'], 'VOLUME_IN_USE')
+  assert.match(String(payload['message']), /is being restored onto already/)
+  for (const _ of [one, two]) {
+    const { eventType } = await scheduler.ended('restore', record.id)
+    assert.equal(eventType, 'backup.restore.end')
+  }
+  for (const id of [one, two]) assert.equal(sha256(await agent.readVolume(id)), sha256(disk))
 })
 
 /** What is called restored is; and it is some of it, not all. */

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import type { OutgoingMessage } from '#src/adapters/rpc/oslo-envelope.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import type { Operation } from '#src/domain/job.ts'
 import {
@@ -54,6 +55,7 @@ type Asked = {
 function scheduler(home: AgentHome, peer: SteadyPeer, random: () => number, seed: string) {
   const context = aContext()
   const asked: Asked[] = []
+  const sent: OutgoingMessage[] = []
   const sourceOf = new Map<string, string>()
   const busy = new Set<string>()
 
@@ -67,10 +69,17 @@ function scheduler(home: AgentHome, peer: SteadyPeer, random: () => number, seed
   async function send(one: Asked): Promise<void> {
     asked.push(one)
     const { operation, record, targetId } = one
-    await peer.cast(operation, record, targetId === null ? {} : { volume_id: targetId })
+    const extra = targetId === null ? {} : { volume_id: targetId }
+    sent.push(await peer.cast(operation, record, extra))
   }
   return {
     asked,
+    /** Nearly a third of what was ever sent, once more, as a broker or a sender may do. */
+    async repeat(): Promise<number> {
+      const again = sent.filter(() => random() < 0.3).slice(-5)
+      for (const message of again) await peer.publish(message)
+      return again.length
+    },
     sourceOf,
     available,
     async restore(record: BackupRecord): Promise<void> {
@@ -125,8 +134,10 @@ test('after kill -9 at random moments every request has run once, to one outcome
   let agent: AgentProcess = await startAgent(t, home)
 
   const kills = times(10, 50)
+  let repeated = 0
   for (let kill = 0; kill < kills; kill += 1) {
     for (let count = random() < 0.5 ? 1 : 2; count > 0; count -= 1) await requests.next()
+    repeated += await requests.repeat()
     // Within 50 ms of the publish, at any time, or just when an event has left the agent.
     if (kill % 4 === 3) await moreHeard(peer)
     else await sleep(random() * (kill % 2 === 0 ? 50 : 1500))
@@ -162,7 +173,7 @@ test('after kill -9 at random moments every request has run once, to one outcome
   await assertOnlyRecorded(home, runs)
   const copies = runs.reduce((sum, run) => sum + run.copies, 0)
   t.diagnostic(
-    `${kills} kills, ${asked.length} requests, ${runs.length} runs, ${failed.length} given up or cancelled, ` +
+    `${kills} kills, ${asked.length} requests, ${repeated} sent again, ${runs.length} runs, ${failed.length} given up or cancelled, ` +
       `${copies} copies of events, ${peer.heard.length} events`,
   )
 })
@@ -234,7 +245,27 @@ test('a job that begins three times and gets nowhere is given up, and others are
   runsOf(peer.heard)
 })
 
-test('a delete that is killed half way leaves no object in the end', async (t: TestContext) => {
+test('a cancel that is killed half way ends all the same, and leaves no object', async (t) => {
+  const vhost = await rabbitVhost(t)
+  const home = await agentHome(t, vhost.transportUrl, slowed(6))
+  const peer = await steadyPeer(t, vhost.amqpUrl)
+  const record = recordFor(await volumeWith(home, diskBytes('cancelled', volumeBytes)), aContext())
+
+  let agent = await startAgent(t, home)
+  await peer.cast('create', record)
+  while ((await storedFiles(home)).length < 4) await sleep(20)
+  await peer.cast('delete', record)
+  await agent.logged(/request accepted.*operation=delete/)
+  await agent.end('SIGKILL')
+  agent = await startAgent(t, home)
+
+  assert.equal((await peer.ended('create', record.id)).payload['status'], 'deleting')
+  assert.equal((await peer.ended('delete', record.id)).payload['status'], 'deleted')
+  assert.deepEqual(await storedFiles(home), [])
+  assert.equal(runsOf(peer.heard).length, 2)
+})
+
+test('a delete that is killed half way leaves no object in the end', async (t) => {
   const vhost = await rabbitVhost(t)
   const home = await agentHome(t, vhost.transportUrl, slowed(10))
   const peer = await steadyPeer(t, vhost.amqpUrl)
