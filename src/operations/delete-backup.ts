@@ -40,7 +40,10 @@ export function deleteBackup({ storeFor, layout }: Deps): RunOperation {
           await delay(lateObjectMs, signal)
           count += await removeObjects(store, place, signal)
         }
-        log.info('objects removed', { count, ...place })
+        const { object_count: objectCount } = record()
+        if (count > 0 || objectCount === 0) log.info('objects removed', { count, ...place })
+        // An unmounted share looks like this, and so does a delete that is asked for once more.
+        else log.warn('none of its objects was there', { object_count: objectCount, ...place })
       }
     }
     return { record: { deleted: true, deleted_at: recordTime() } }

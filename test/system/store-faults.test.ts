@@ -1,6 +1,7 @@
 // The store answers wrongly, late or not at all: the agent tries again, or says what happened.
 
 import assert from 'node:assert/strict'
+import { mkdir, rename } from 'node:fs/promises'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -210,6 +211,33 @@ test('a delete whose listing fails keeps the record, and can be asked for again'
   isBroken = false
   await agent.runWell('delete', kept)
   assert.deepEqual(await container.list(), [])
+})
+
+test('a store folder that is gone is no empty one: the delete fails, and can be asked for again', async (t) => {
+  const agent = await drivenAgent(t, {
+    DEFAULT: { backup_swift_retry_attempts: 1, backup_swift_retry_backoff: 1 },
+    cinder_backup_agent: { retry_budget: 1 },
+  })
+  const { home, scheduler } = agent
+  const record = await agent.backup(await agent.newVolume(source))
+  await rename(home.store, `${home.store}-unmounted`)
+  const { eventType, payload } = await scheduler.run('delete', record)
+  assert.equal(eventType, 'backup.delete.error')
+  assert.equal(payload['code'], 'STORE_UNAVAILABLE')
+  assert.match(String(payload['message']), /there is no such folder; is it mounted\?/)
+  await rename(`${home.store}-unmounted`, home.store)
+  await agent.runWell('delete', scheduler.recordOf(record.id))
+  assert.deepEqual(await storedFiles(home), [])
+})
+
+test('a delete that finds none of the objects of its record says so', async (t) => {
+  const agent = await drivenAgent(t)
+  const { home } = agent
+  const record = await agent.backup(await agent.newVolume(source))
+  await rename(home.store, `${home.store}-unmounted`)
+  await mkdir(home.store) // As the folder under a mount is there, and empty.
+  await agent.runWell('delete', record)
+  await agent.agent.logged(/WARNING.*none of its objects was there.*object_count=8/)
 })
 
 test('a full store ends the backup with STORE_FULL, names it, and the agent goes on', async (t) => {
