@@ -80,7 +80,8 @@ export async function* restoreVolume(
   let unsyncedBytes = 0
   const done = mapOrdered(planRestore(links), requestsMax, signal, async (step, stop) => {
     const extents = await restoreStep(step, stop)
-    for (const extent of extents) options.restored.add(extent)
+    // From the last on: in the gaps of what is done, each then joins the end of the list at once.
+    for (const extent of extents.toReversed()) options.restored.add(extent)
     return extents.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0)
   })
   for await (const bytes of done) {
