@@ -24,6 +24,7 @@ const { home, scheduler } = agent
 const bytes = diskBytes('records', 2 * chunkBytes + 5)
 const volumeId = await agent.newVolume(bytes)
 const full = await agent.backup(volumeId)
+const sibling = await agent.backup(volumeId)
 const otherVolumeId = await agent.newVolume(diskBytes('other', chunkBytes))
 const other = await agent.backup(otherVolumeId)
 const kept = await storedFiles(home)
@@ -102,8 +103,9 @@ test('another project may not have the backup restored or deleted', async (t) =>
 })
 
 const prefixes: readonly (readonly [string, string, RegExp])[] = [
-  ['empty', '', /does not contain the backup id/],
-  ["another backup's", other.service_metadata ?? '', /does not contain the backup id/],
+  ['empty', '', /does not start with volume_/],
+  ["another volume's", other.service_metadata ?? '', /does not start with volume_/],
+  ["another backup's", sibling.service_metadata ?? '', /does not contain the backup id/],
   ["all of the volume's", `volume_${volumeId}`, /does not contain the backup id/],
   [
     'out of the container',
@@ -133,11 +135,27 @@ for (const [name, prefix, said] of prefixes) {
       assert.equal(sha256(target), sha256(noise('target', bytes.length)))
     }
     const id = randomUUID()
-    const foreign = { ...full, id, service_metadata: prefix.replaceAll(full.id, id) }
+    const foreign = {
+      ...full,
+      id,
+      service_metadata: name.startsWith('another') ? prefix : prefix.replaceAll(full.id, id),
+    }
     await assertFails(agent, 'delete', { record: foreign }, 'RECORD_MISMATCH', said)
     await assertNothingHarmed()
   })
 }
+
+test('a backup that has the id of its volume does not mean all backups of that volume', async () => {
+  const record = { ...full, id: volumeId, service_metadata: `volume_${volumeId}` }
+  await assertFails(
+    agent,
+    'delete',
+    { record },
+    'RECORD_MISMATCH',
+    /does not contain the backup id/,
+  )
+  await assertNothingHarmed()
+})
 
 test('a record whose place differs from the one that this agent made is refused', async () => {
   const elsewhere = full.service_metadata?.replace('_2', '_1') ?? ''
