@@ -202,7 +202,7 @@ test('a cancelled create can be asked for again under the same id', async (t) =>
 test('a cancelled restore says what it wrote and that the target is unusable', async (t) => {
   const { agent, stored } = await posixScene(t, 16)
   const { scheduler } = agent
-  const source = diskBytes('restored', 40 * chunkBytes)
+  const source = diskBytes('restored', 24 * chunkBytes)
   const record = await agent.backup(await agent.newVolume(source))
   const targetId = await agent.newVolume(Buffer.alloc(source.length))
   await scheduler.ask('restore', record, { volume_id: targetId })
@@ -231,12 +231,13 @@ test('a cancelled restore says what it wrote and that the target is unusable', a
 test('of two restores onto one volume the second is refused, onto two volumes both run', async (t) => {
   const { agent } = await posixScene(t, 16)
   const { scheduler } = agent
-  const record = await agent.backup(await agent.newVolume(disk))
+  const small = disk.subarray(0, 12 * chunkBytes)
+  const record = await agent.backup(await agent.newVolume(small))
   const [one, two] = [
-    await agent.newVolume(Buffer.alloc(disk.length)),
-    await agent.newVolume(Buffer.alloc(disk.length)),
+    await agent.newVolume(Buffer.alloc(small.length)),
+    await agent.newVolume(Buffer.alloc(small.length)),
   ]
-  const copy = await agent.backup(await agent.newVolume(disk))
+  const copy = await agent.backup(await agent.newVolume(small.subarray(0, chunkBytes)))
   await scheduler.ask('restore', record, { volume_id: one })
   await scheduler.ask('restore', record, { volume_id: two })
   await eventually(
@@ -252,7 +253,7 @@ test('of two restores onto one volume the second is refused, onto two volumes bo
     const { eventType } = await scheduler.ended('restore', record.id)
     assert.equal(eventType, 'backup.restore.end')
   }
-  for (const id of [one, two]) assert.equal(sha256(await agent.readVolume(id)), sha256(disk))
+  for (const id of [one, two]) assert.equal(sha256(await agent.readVolume(id)), sha256(small))
 })
 
 /** What is called restored is; and it is some of it, not all. */

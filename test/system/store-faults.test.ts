@@ -156,7 +156,7 @@ test('a Swift that is away at the start is waited for, and told of without a flo
   const asked = agent.asked(await agent.newVolume(source))
   await agent.scheduler.ask('create', asked)
   await agent.agent.logged(/the store does not answer, asking on.*ECONNREFUSED/)
-  const seconds = times(6, 60)
+  const seconds = times(3, 60)
   await sleep(seconds * 1000)
   assert.equal(agent.agent.exitCode, null)
   const told = agent.agent

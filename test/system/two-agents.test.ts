@@ -111,7 +111,7 @@ test('forty requests on the bare topic run once each, and both agents are busy',
 })
 
 test('an agent with as many jobs as it may have leaves the shared queue alone', async (t) => {
-  const scene = await twoAgents(t, 2, [4, 4])
+  const scene = await twoAgents(t, 2, [8, 8])
   const { peer, vhost, hosts, newRecord } = scene
   await hosts[1].agent.end('SIGTERM')
   const records = await Promise.all([1, 2, 3, 4, 5, 6].map(() => newRecord(300 * kibibyte)))
