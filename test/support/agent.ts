@@ -27,6 +27,9 @@ export type AgentHome = {
 
 let hosts = 0
 
+/** The agents that were started, by their home's folder. */
+const running = new Map<string, readonly ChildProcess[]>()
+
 /**
  * A folder with a configuration for an agent of one test: POSIX store, volumes as files, a host name
  * of its own. `settings` wins.
@@ -37,7 +40,11 @@ export async function agentHome(
   settings: AgentSettings = {},
 ): Promise<AgentHome> {
   const folder = await mkdtemp(path.join(tmpdir(), 'cba-agent-'))
-  owner.after(() => rm(folder, { recursive: true, force: true }))
+  // Hooks run in the order of their making: whoever still writes there must be gone first.
+  owner.after(async () => {
+    for (const child of running.get(folder) ?? []) await endChild(child, 'SIGKILL')
+    await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  })
   hosts += 1
   const host = settings['DEFAULT']?.['host'] ?? `host-${process.pid}-${hosts}`
   const home = {
@@ -114,6 +121,7 @@ export function spawnAgent(
   })
   closeSync(output)
   owner.after(() => endChild(child, 'SIGKILL'))
+  running.set(folder, [...(running.get(folder) ?? []), child])
   const log = () => readFileSync(logFile, 'utf8')
 
   return {
