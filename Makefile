@@ -14,9 +14,10 @@ soak:            ## the same system tests with large counts, which they print
 demo: packages   ## the agent at work on real services; STORE=posix|swift
 	@$(NODE) scripts/demo.ts $(or $(STORE),posix)
 
-bench: packages  ## ours beside the real cinder driver; ROUNDS=3 MIB=256
+bench: packages  ## ours beside the real cinder driver; ROUNDS=5 MIB=1024 ONLY='rows'
+	@scripts/services install bench
 	@scripts/services up
-	@$(NODE) bench/against-cinder.ts
+	@$(NODE) bench/run.ts
 
 check: types lint unused
 
@@ -41,11 +42,18 @@ services-down:   ## stop them
 docs: packages   ## write again what is generated: the sample configuration and its description
 	@$(NODE) scripts/docs.ts
 
+native: packages ## the accelerator in C, which needs a compiler; the other targets build it where there is one
+	@scripts/native
+
+dist: native     ## dist/….tar.gz: what `make install` needs, for a machine without npm and compiler
+	@scripts/dist
+
 install: packages ## into DESTDIR and PREFIX, for packagers and for a machine without them
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
 
 packages:
 	@scripts/npm-install
+	@scripts/native --if-possible
 
-.PHONY: test soak demo bench check types lint unused format services services-down packages install docs
+.PHONY: test soak demo bench check types lint unused format services services-down packages native dist install docs
 .DEFAULT_GOAL := test

@@ -1,14 +1,18 @@
 import { setMaxListeners } from 'node:events'
+import { flushCompileCache } from 'node:module'
 import path from 'node:path'
 
+import { loadAccelerator } from './adapters/accelerator/native-accelerator.ts'
 import { openJournal } from './adapters/journal/sqlite-journal.ts'
+import { threadLanes } from './adapters/lanes/thread-lanes.ts'
 import { rabbitPublisher } from './adapters/rpc/rabbit-publisher.ts'
 import { connectRabbitServer } from './adapters/rpc/rabbit-rpc-server.ts'
 import { fileSpool } from './adapters/spool/file-spool.ts'
 import { pathVolumes } from './adapters/volumes/path-volumes.ts'
 import type { Config } from './config.ts'
+import type { LaneData } from './lane.ts'
+import { type StoreRates, sharedStoreRates } from './lane-stores.ts'
 import { aborted } from './lib/aborted.ts'
-import { byteBudget } from './lib/byte-budget.ts'
 import { wallClockMs } from './lib/clock.ts'
 import { every } from './lib/every.ts'
 import { openStores, type Stores } from './open-stores.ts'
@@ -16,10 +20,12 @@ import { createBackup } from './operations/create-backup.ts'
 import { deleteBackup } from './operations/delete-backup.ts'
 import { capabilityReport } from './operations/report-capabilities.ts'
 import { restoreBackup } from './operations/restore-backup.ts'
-import { jobRunner } from './operations/run-jobs.ts'
+import { type JobRunner, jobRunner } from './operations/run-jobs.ts'
 import { sendOutbox } from './operations/send-outbox.ts'
 import { watchStore } from './operations/watch-store.ts'
+import type { Accelerator } from './ports/accelerator.ts'
 import type { Journal } from './ports/journal.ts'
+import type { Lanes } from './ports/lanes.ts'
 import type { Log } from './ports/log.ts'
 import { requestHandler } from './rpc-handlers.ts'
 
@@ -36,11 +42,12 @@ export type Readiness = { ready(): void; status(text: string): void; stopping():
 
 /**
  * The only place that knows every part. Runs until `signal` aborts, then stops consuming, leaves the
- * jobs for the next start and closes in reverse order. Rejects where it cannot start:
+ * jobs for the next start and closes in reverse order; `rates` may change meanwhile. Rejects where it cannot start:
  * JOURNAL_LOCKED, JOURNAL_UNAVAILABLE, CONFIGURATION_INVALID, BROKER_REFUSED.
  */
 export async function runAgent(
   config: Config,
+  rates: StoreRates,
   log: Log & { addSecret(value: string): void },
   readiness: Readiness,
   signal: AbortSignal,
@@ -49,18 +56,22 @@ export async function runAgent(
   const { host, stateDir, limits } = config
   using journal = openJournal(stateDir)
   const spool = await fileSpool(path.join(stateDir, 'spool'))
-  await using stores = openStores(config, log)
+  await spool.forgetAllBut(new Set(journal.unfinished().map(({ id }) => id)))
+  await using stores = openStores(config, rates, log)
   const bus = busOptions(config)
   await using publisher = rabbitPublisher(bus, log)
   await using server = connectRabbitServer(bus, publisher, log)
 
-  const volumes = pathVolumes(config.volumes)
-  const budget = byteBudget(limits.memoryBytesMax)
-  const deps = { ...backupOptions(config, stores), journal, spool, stores, volumes, budget }
+  const accelerator = findAccelerator(log)
+  const volumes = pathVolumes({ ...config.volumes, accelerator })
+  await using lanes = openLanes(config, stores, rates, log)
+  const found = { journal, spool, stores, volumes, lanes, accelerator }
+  const deps = { ...backupOptions(config, stores), ...found }
   const runner = jobRunner({
     journal,
     outbox: journal,
     publisher,
+    work: spool,
     host,
     log,
     operations: {
@@ -74,10 +85,7 @@ export async function runAgent(
       readiness.status(`${count} jobs in hand`)
     },
   })
-  for (const job of journal.unfinished()) {
-    if (job.context.authToken !== null) log.addSecret(job.context.authToken)
-    runner.take(job)
-  }
+  takeUnfinished(journal, runner, log)
 
   const capabilities = capabilityReport({
     publisher,
@@ -111,6 +119,7 @@ export async function runAgent(
     await server.serve(handle, end.signal)
     tellServing(config, server.queues, runner.count, log)
     readiness.ready()
+    flushCompileCache() // Who is killed writes nothing at its end.
     await aborted(end.signal)
   } catch (error) {
     if (!end.signal.aborted) end.abort(error)
@@ -120,6 +129,38 @@ export async function runAgent(
   await working
   if (!signal.aborted) throw end.signal.reason
   log.info('stopped', { jobs_left: runner.count })
+}
+
+/** Reported once; the lanes look for it themselves. */
+function findAccelerator(log: Log): Accelerator | null {
+  const { accelerator, why } = loadAccelerator()
+  if (accelerator === null) log.info('no accelerator: the runtime does its work, slower', { why })
+  else log.info('accelerator found', { features: accelerator.features })
+  return accelerator
+}
+
+function openLanes({ limits }: Config, stores: Stores, rates: StoreRates, log: Log): Lanes {
+  const data: LaneData = { stores: stores.laneOptions, rates: sharedStoreRates(rates) }
+  const { workers, memoryBytesMax: memoryMax } = limits
+  return threadLanes({
+    entry: new URL('./lane.ts', import.meta.url),
+    data,
+    workers,
+    memoryMax,
+    log,
+  })
+}
+
+/** What an earlier life of the agent left. */
+function takeUnfinished(
+  journal: Journal,
+  runner: JobRunner,
+  log: { addSecret(value: string): void },
+): void {
+  for (const job of journal.unfinished()) {
+    if (job.context.authToken !== null) log.addSecret(job.context.authToken)
+    runner.take(job)
+  }
 }
 
 function tellServing(config: Config, queues: readonly string[], jobs: number, log: Log): void {
@@ -167,6 +208,7 @@ function backupOptions(config: Config, stores: Stores) {
       workers: limits.workers,
     },
     compression: backups.compression,
+    effort: backups.compressionEffort,
     zeroChunks: backups.zeroChunks,
     verifyUpload: backups.verifyUpload,
     uploadsMax: limits.uploadsMax,

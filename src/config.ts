@@ -177,6 +177,8 @@ export type Loaded = {
   readonly warnings: readonly Problem[]
   /** By `section.option`: `default`, `file:line`, or the variable's name. */
   readonly origins: Reading['origins']
+  /** Every option as it is set. */
+  readonly settings: Settings
 }
 
 /** What is set and what is wrong with it; never throws. */
@@ -215,5 +217,5 @@ export function loadConfig(sources: Sources): Loaded {
     const message = `the configuration cannot be used: ${texts.join('; ')}`
     throw new AgentError('CONFIGURATION_INVALID', message, { problems: texts })
   }
-  return { config: frozen(build(settings, machine)), warnings, origins }
+  return { config: frozen(build(settings, machine)), warnings, origins, settings }
 }

@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto'
-
 import { identityHttp } from './adapters/identity/identity-http.ts'
 import { perUserIdentity } from './adapters/identity/per-user-identity.ts'
 import {
@@ -8,14 +6,18 @@ import {
   tempauthIdentity,
 } from './adapters/identity/single-user-identity.ts'
 import { keystoneTokenCheck, type TokenCheck } from './adapters/identity/validate-token.ts'
-import { pacedStore, requestPace } from './adapters/object-store/paced-store.ts'
-import { posixStore } from './adapters/object-store/posix-store.ts'
-import { retryingStore } from './adapters/object-store/retrying-store.ts'
-import { openSwift } from './adapters/object-store/swift-store.ts'
+import type { StoreRetry } from './adapters/object-store/retrying-store.ts'
 import type { Config } from './config.ts'
 import type { RequestContext } from './domain/request-context.ts'
 import { posixLayout, type StoreLayout, swiftLayout } from './domain/store-layout.ts'
-import type { Identity } from './ports/identity.ts'
+import {
+  type LaneStoreOptions,
+  type LaneStores,
+  laneStoreOptions,
+  openLaneStores,
+  type StoreRates,
+} from './lane-stores.ts'
+import type { AccessSource, Identity } from './ports/identity.ts'
 import type { Log } from './ports/log.ts'
 import type { ObjectStore } from './ports/object-store.ts'
 
@@ -24,82 +26,68 @@ export type Stores = AsyncDisposable & {
   readonly layout: StoreLayout
   readonly objectSizeBytes: number
   readonly blockSizeBytes: number
+  /** From which a lane builds its own stores of the same kind. */
+  readonly laneOptions: LaneStoreOptions
+  /**
+   * The credentials for one operation, for stores in other threads; null where the store needs none.
+   * Throws where there are none.
+   */
+  accessFor(context: RequestContext, projectId: string | null): AccessSource | null
   /** The store with the credentials for one operation. Throws where there are none. */
   storeFor(context: RequestContext, projectId: string | null): ObjectStore
   /** Asks the store for its limits, without anybody's token. Null where it cannot be asked so. */
   readonly probe: ((signal: AbortSignal) => Promise<unknown>) | null
 }
 
-/** Source: swiftclient has none; a proxy that takes longer is treated as gone (fault row 29). */
-const connectMs = 10_000
-const idleMs = 60_000
 const identityMs = 60_000
 
 /** Throws CONFIGURATION_INVALID. */
-export function openStores(config: Config, log: Log): Stores {
-  const pace = config.limits.requestsPerSecondMax
-  const paced = pace === 0 ? (store: ObjectStore) => store : pacing(pace)
-  const retrying = (store: ObjectStore) =>
-    retryingStore(paced(store), {
-      attemptsMin: config.retry.attemptsMax,
-      backoffMs: config.retry.backoffMs,
-      budgetMs: config.retry.budgetMs,
-      onRetry: ({ call, error, attemptNumber, waitMs }) =>
-        log.warn('store call failed, trying again', { call, error, attemptNumber, waitMs }),
-    })
-  return config.driver.kind === 'posix'
-    ? openPosixStores(config, retrying)
-    : openSwiftStores(config, retrying)
+export function openStores(config: Config, rates: StoreRates, log: Log): Stores {
+  const laneOptions = laneStoreOptions(config)
+  const lane = openLaneStores(laneOptions, rates)
+  const open = config.driver.kind === 'posix' ? openPosixStores : openSwiftStores
+  const tell = ({ call, error, attemptNumber, waitMs }: StoreRetry) =>
+    log.warn('store call failed, trying again', { call, error, attemptNumber, waitMs })
+  return { ...open(config, lane, tell), laneOptions }
 }
 
-type Wrap = (store: ObjectStore) => ObjectStore
+type Opened = Omit<Stores, 'laneOptions'>
+type Tell = (retry: StoreRetry) => void
 
-function pacing(perSecond: number): Wrap {
-  const pace = requestPace(perSecond) // One for all stores: the limit is the agent's.
-  return (store) => pacedStore(store, pace)
-}
-
-function openPosixStores({ posix, host }: Config, wrap: Wrap): Stores {
-  const { path: root, container, objectSizeBytes, blockSizeBytes } = posix
-  const store = wrap(posixStore({ root, writer: { host, run: randomUUID() } }))
+function openPosixStores({ posix }: Config, lane: LaneStores, tell: Tell): Opened {
+  const { container, objectSizeBytes, blockSizeBytes } = posix
   return {
     layout: posixLayout(container),
     objectSizeBytes,
     blockSizeBytes,
-    storeFor: () => store,
-    probe: (signal) => store.limits(signal),
-    async [Symbol.asyncDispose]() {},
+    accessFor: () => null,
+    storeFor: () => lane.storeFor(null, tell),
+    probe: (signal) => lane.bareStoreFor(null).limits(signal),
+    [Symbol.asyncDispose]: () => lane[Symbol.asyncDispose](),
   }
 }
 
-function openSwiftStores(config: Config, wrap: Wrap): Stores {
-  const { swift, backups } = config
-  const client = openSwift({
-    caFile: swift.caFile,
-    insecure: swift.isInsecure,
-    connectMs,
-    idleMs,
-    createContainers: backups.createContainers,
-    storagePolicy: swift.storagePolicy,
-  })
+function openSwiftStores(config: Config, lane: LaneStores, tell: Tell): Opened {
+  const { swift } = config
   const { identity, dispose } = openIdentity(config)
   const { url } = swift
   return {
     layout: swiftLayout(swift.container, config.availabilityZone),
     objectSizeBytes: swift.objectSizeBytes,
     blockSizeBytes: swift.blockSizeBytes,
-    storeFor: (context, projectId) => wrap(client.store(identity.accessFor(context, projectId))),
+    accessFor: (context, projectId) => identity.accessFor(context, projectId),
+    storeFor: (context, projectId) => lane.storeFor(identity.accessFor(context, projectId), tell),
     probe:
       url === null
         ? null
         : (signal) => {
             const access = { url, token: '' } // What is asked for needs none.
             const source = { access: async () => access, renew: async () => access }
-            return client.store(source).limits(signal)
+            return lane.bareStoreFor(source).limits(signal)
           },
     async [Symbol.asyncDispose]() {
       await dispose()
-      await client[Symbol.asyncDispose]()
+      await lane[Symbol.asyncDispose]()
     },
   }
 }

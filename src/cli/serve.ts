@@ -4,10 +4,12 @@ import { winstonLog } from '../adapters/log/winston-log.ts'
 import { runAgent } from '../agent.ts'
 import { loadConfig, problemText } from '../config.ts'
 import { AgentError, toAgentError } from '../domain/errors.ts'
+import { storeRates } from '../lane-stores.ts'
 import { delay } from '../lib/clock.ts'
 import { sdNotify } from '../lib/sd-notify.ts'
 import type { Log } from '../ports/log.ts'
 import { exitCodeOf } from './exit-codes.ts'
+import { reloader } from './reload.ts'
 
 /** Which configuration a verb reads. */
 export type ConfigSources = {
@@ -21,7 +23,7 @@ const lastWordMs = 300
 
 /**
  * Runs the agent until SIGTERM or SIGINT; a second one, or a stop that hangs, ends it at once, and its
- * work goes on at the next start all the same. Resolves to the exit code. Throws
+ * work goes on at the next start all the same. SIGHUP reads the configuration again. Resolves to the exit code. Throws
  * CONFIGURATION_INVALID.
  */
 export async function serve(sources: ConfigSources): Promise<number> {
@@ -37,11 +39,9 @@ async function serveUntilTold(
   { configFiles, configDirs }: ConfigSources,
   ended: AbortSignal,
 ): Promise<number> {
-  const { config, warnings } = loadConfig({
-    files: configFiles,
-    dirs: configDirs,
-    env: process.env,
-  })
+  const files = { files: configFiles, dirs: configDirs, env: process.env }
+  const { config, warnings, settings } = loadConfig(files)
+  const rates = storeRates(config)
   await using log = winstonLog(config.log)
   await using supervisor = sdNotify(process.env)
   const stop = new AbortController()
@@ -53,9 +53,10 @@ async function serveUntilTold(
       void endWhereStopHangs(log, ended)
     })
   }
+  process.on('SIGHUP', reloader(files, settings, rates, log))
   for (const warning of warnings) log.warn('configuration', { warning: problemText(warning) })
   try {
-    await runAgent(config, log, supervisor, stop.signal)
+    await runAgent(config, rates, log, supervisor, stop.signal)
     return 0
   } catch (error) {
     log.error('the agent cannot run', { error })

@@ -70,8 +70,12 @@ export const agentOptions = {
     ['auto', 'on', 'off'],
     'Decompress and compare before an object is sent. auto: where it costs at most 10 %.',
   ),
-  bandwidth_max: bytes(0, 'Stored bytes both ways; 0 is no limit.', { unit: 'bytes per second' }),
-  requests_max: integer(0, 'Requests to the store; 0 is no limit.', {
+  bandwidth_max: bytes(
+    0,
+    'Stored bytes both ways, over all operations; 0 is no limit. SIGHUP changes it at once.',
+    { unit: 'bytes per second' },
+  ),
+  requests_max: integer(0, 'Requests to the store; 0 is no limit. SIGHUP changes it at once.', {
     minimum: 0,
     unit: 'requests per second',
   }),

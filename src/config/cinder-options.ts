@@ -52,7 +52,7 @@ const backupOptions = {
   backup_compression_algorithm: choice(
     'zlib',
     ['none', 'off', 'no', 'zlib', 'gzip', 'bz2', 'bzip2', 'zstd'],
-    'Compression of chunks. bz2 needs the program bzip2 or lbzip2.',
+    'Compression of chunks. bz2 needs the accelerator with libbz2, or the program bzip2 or lbzip2.',
     { ignoreCase: true },
   ),
   backup_create_containers: flag(true, 'false: a container that is missing is an error.'),

@@ -5,6 +5,8 @@ import { availableParallelism, hostname, totalmem } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
 
+import { loadAccelerator } from '../adapters/accelerator/native-accelerator.ts'
+
 export type Environment = Readonly<Record<string, string | undefined>>
 
 export type Machine = {
@@ -15,6 +17,8 @@ export type Machine = {
   /** Whether standard error goes to journald. */
   readonly isJournalStream: boolean
   readonly hasProgram: (name: string) => boolean
+  /** Whether the accelerator can write bz2. */
+  readonly hasNativeBz2: boolean
   readonly canRead: (file: string) => boolean
 }
 
@@ -25,6 +29,7 @@ export function thisMachine(env: Environment): Machine {
     coreCount: availableParallelism(),
     memoryBytes: limitBytes > 0 ? Math.min(limitBytes, totalmem()) : totalmem(),
     isJournalStream: isJournalStream(env['JOURNAL_STREAM']),
+    hasNativeBz2: loadAccelerator().accelerator?.bz2 != null,
     hasProgram: (name) =>
       (env['PATH'] ?? '/usr/bin:/bin')
         .split(path.delimiter)

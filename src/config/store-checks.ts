@@ -93,7 +93,12 @@ export function storeFindings(settings: Settings, machine: Machine): readonly Fi
     }
   }
   const isBzip2 = values.backup_compression_algorithm.startsWith('bz')
-  if (isBzip2 && !machine.hasProgram('bzip2') && !machine.hasProgram('lbzip2')) {
+  if (
+    isBzip2 &&
+    !machine.hasNativeBz2 &&
+    !machine.hasProgram('bzip2') &&
+    !machine.hasProgram('lbzip2')
+  ) {
     complain(
       'backup_compression_algorithm',
       'needs the program bzip2 or lbzip2 on the PATH; install one, or write zlib or zstd',

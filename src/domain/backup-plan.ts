@@ -1,5 +1,6 @@
 import { type Compression, codecOf } from './compression.ts'
 import { AgentError } from './errors.ts'
+import type { Effort } from './lane-tasks.ts'
 
 const mib = 1_048_576
 
@@ -17,6 +18,7 @@ export type BackupPlan = {
   /** The unit of change tracking. */
   readonly blockSizeBytes: number
   readonly compression: Compression
+  readonly effort: Effort
   /** Whole chunks in flight; small ones count by their bytes. */
   readonly uploadsMax: number
   /** Whether a full backup writes its all-zero chunks (`compat`) or leaves them out (`sparse`). */
@@ -67,12 +69,20 @@ export function chunkSizeFor(sizes: {
 }
 
 /**
- * Whether what was compressed is decompressed and compared before it is sent. By itself only where
- * that costs at most a tenth: with zlib it is 5 to 9 % of the CPU time, with zstd 10 to 35, with bz2
- * more (1 GiB of a disk's usual mixture, Node 24.21).
+ * Whether what was compressed is decompressed and compared before it is sent. By itself only where that
+ * costs at most a tenth: zlib of the usual effort by native code. Decision record 0016 has the figures.
  */
-export function verifiesUpload(wanted: 'auto' | 'on' | 'off', compression: Compression): boolean {
-  return wanted === 'auto' ? codecOf(compression) === 'zlib' : wanted === 'on'
+export function verifiesUpload(
+  wanted: 'auto' | 'on' | 'off',
+  made: {
+    readonly compression: Compression
+    readonly effort: Effort
+    /** Whether native code compresses and decompresses it. */
+    readonly isNative: boolean
+  },
+): boolean {
+  if (wanted !== 'auto') return wanted === 'on'
+  return codecOf(made.compression) === 'zlib' && made.effort === 'compatible' && made.isNative
 }
 
 // A digest's line in the sha256file, and room for everything else in it.

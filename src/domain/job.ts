@@ -36,7 +36,7 @@ export type Job = {
   readonly run: string
   /** How often it was begun since its high-water mark last moved. */
   readonly starts: number
-  /** Bytes of the volume done, the most that any start reached. */
+  /** Bytes of the volume done, the most that any start reached; of a delete, objects that its starts removed. */
   readonly highWaterBytes: number
   /** True once its `.start` event is written. */
   readonly started: boolean

@@ -29,6 +29,11 @@ export type RestoreStep =
     }
   | { readonly kind: 'zeros'; readonly extent: Extent }
 
+/** Where the data of a chain ends; the volume must reach that far. */
+export function endOfChain(links: readonly RestoreLink[]): number {
+  return Math.max(0, ...links.map(({ endBytes }) => endBytes))
+}
+
 /** Throws PARENT_MISMATCH unless `links` are a chain from a full backup on, each the next one's parent. */
 function checkChain(links: readonly RestoreLink[]): void {
   let parentId: string | null = null

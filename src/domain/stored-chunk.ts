@@ -10,3 +10,8 @@ export type StoredChunk = {
   /** Hex, of the bytes as they were on the volume (before Liberty: as they are stored). */
   readonly md5: string
 }
+
+/** What a chunk of so many bytes may take where it is stored, compressed in vain. */
+export function storedBytesMax(plainBytes: number): number {
+  return Math.ceil(plainBytes * 1.02) + 65_536
+}

@@ -1,266 +1,102 @@
 import type { BackupPlan } from '../domain/backup-plan.ts'
-import { codecOf } from '../domain/compression.ts'
-import { AgentError } from '../domain/errors.ts'
-import { changedExtents, digestBytes, type Extent } from '../domain/extents.ts'
-import { chunkName } from '../domain/object-names.ts'
-import type { StoredChunk } from '../domain/stored-chunk.ts'
-import { type ByteBudget, byteBudget, type Reservation, shareOf } from '../lib/byte-budget.ts'
+import { digestBytes } from '../domain/extents.ts'
+import type { WindowTask } from '../domain/lane-tasks.ts'
 import { mapOrdered } from '../lib/map-ordered.ts'
-import type { ObjectStore, StreamedBody } from '../ports/object-store.ts'
+import type { LaneUse } from '../ports/lanes.ts'
 import type { SpoolFile } from '../ports/spool.ts'
-import type { VolumeReader } from '../ports/volumes.ts'
-import { type CompressedChunk, compress, openDecoder } from './codecs.ts'
-import { fingerprint, md5Of } from './fingerprint.ts'
+import type { WindowLog } from './window-log.ts'
 
-/** The packed digests of a volume, in order. A volume of 1 TiB has 33 million: nobody holds them all. */
-export type Digests = {
-  /** The parent's; null for a full backup. */
-  readonly parent: SpoolFile | null
-  /** Takes this backup's own. */
-  readonly own: SpoolFile
+/** What a backup is made from and with. */
+export type BackupWork = {
+  readonly plan: BackupPlan
+  readonly lanes: LaneUse
+  /** The parent's packed digests, in order; null for a full backup. A volume of 1 TiB has 33 million. */
+  readonly parentDigests: SpoolFile | null
+  /** Takes what is done, and knows what was done before. */
+  readonly log: WindowLog
+  /** The highest chunk number that an earlier start may have used. */
+  readonly lastNumber: number
 }
 
-/** A window of the volume is done: everything before `endBytes` is stored. */
-export type WindowDone = { readonly endBytes: number; readonly chunks: readonly StoredChunk[] }
+/** Everything of the volume before `endBytes` is stored, and noted in the log. */
+export type BackupProgress = { readonly endBytes: number; readonly chunkCount: number }
 
-const requestsMax = 32
+/** Windows that are handed to the lanes ahead of those that have them. */
+const windowsAhead = 32
 
 /**
- * Reads the volume once and uploads what the parent lacks, whole windows of `plan.chunkSizeBytes` for
- * a full backup. Yields in volume order. Memory is bounded by `budget` and by `plan.uploadsMax`
- * chunks, whatever the size of the volume; after it ends, nothing that it started still runs.
+ * Uploads the windows of the volume that the log does not have, and of an incremental what the parent
+ * lacks. Yields in volume order. Holds no data itself; after it ends, nothing that it started still runs.
  *
- * Rejects with the first failure of the volume, the store, the spool or the codec, or with the
- * signal's reason; the objects stored by then stay.
+ * Rejects with the first failure of the volume, the store, the spool or the codec, or with the signal's
+ * reason; what was stored and noted by then stays.
  */
-export function backupVolume(
-  volume: VolumeReader,
-  store: ObjectStore,
-  plan: BackupPlan,
-  digests: Digests,
-  budget: ByteBudget,
+export async function* backupVolume(
+  { plan, lanes, parentDigests, log, lastNumber }: BackupWork,
   signal: AbortSignal,
-): AsyncGenerator<WindowDone, void, undefined> {
-  const run: BackupRun = {
-    volume,
-    plan,
-    digests,
-    room: shareOf(budget, plan.uploadsMax * plan.chunkSizeBytes),
-    upload: uploader(store, plan),
-    zeroChunks: new Map(),
-    chunkCount: 0,
+): AsyncGenerator<BackupProgress, void, undefined> {
+  const { sizeBytes, windowBytes } = log.layout
+  // The chunks of a full backup are its windows; else each takes the next number that is free.
+  const isNumberedByWindow = parentDigests === null && plan.zeroChunks === 'compat'
+  let used = lastNumber
+
+  /** Who asks again, since its lane died, gets the same: what was put by then is replaced. */
+  function numbersOf(window: number): (count: number) => number {
+    if (isNumberedByWindow) return () => window + 1
+    const given = { first: 0, count: 0 }
+    return (count) => {
+      if (count > given.count) {
+        Object.assign(given, { first: used + 1, count })
+        used += count
+      }
+      return given.first
+    }
   }
-  const windows = windowsOf(volume.sizeBytes, plan.chunkSizeBytes)
-  return mapOrdered(windows, requestsMax, signal, (window, stop) => backupWindow(run, window, stop))
-}
 
-type BackupRun = {
-  readonly volume: VolumeReader
-  readonly plan: BackupPlan
-  readonly digests: Digests
-  readonly room: ByteBudget
-  readonly upload: Upload
-  /** The all-zero chunk of each length, compressed once. */
-  readonly zeroChunks: Map<number, Promise<ReadyChunk>>
-  chunkCount: number
-}
-
-type Window = Extent & {
-  /** Settles when the windows before have their digests and names. */
-  readonly turn: Promise<void>
-  readonly endTurn: () => void
-}
-
-function* windowsOf(sizeBytes: number, chunkSizeBytes: number): Generator<Window> {
-  let turn = Promise.resolve()
-  for (let offsetBytes = 0; offsetBytes < sizeBytes; offsetBytes += chunkSizeBytes) {
-    const { promise, resolve: endTurn } = Promise.withResolvers<void>()
-    const lengthBytes = Math.min(chunkSizeBytes, sizeBytes - offsetBytes)
-    yield { offsetBytes, lengthBytes, turn, endTurn }
-    turn = promise
+  async function taskFor(window: number): Promise<WindowTask> {
+    const offsetBytes = window * windowBytes
+    const lengthBytes = Math.min(windowBytes, sizeBytes - offsetBytes)
+    const { container, prefix, blockSizeBytes, compression, effort, verifiesUpload } = plan
+    return {
+      ...{ offsetBytes, lengthBytes, container, prefix, blockSizeBytes },
+      ...{ compression, effort, verifiesUpload, zeroChunks: plan.zeroChunks },
+      parentDigests: await digestsOf(
+        parentDigests,
+        offsetBytes / blockSizeBytes,
+        lengthBytes,
+        plan,
+      ),
+    }
   }
-}
 
-/** A part of a window that is to be stored under `name`. */
-type Part = { readonly name: string; readonly offsetBytes: number; readonly plain: Uint8Array }
-
-async function backupWindow(
-  run: BackupRun,
-  window: Window,
-  signal: AbortSignal,
-): Promise<WindowDone> {
-  const { plan, volume } = run
-  const { offsetBytes, lengthBytes } = window
-  const endBytes = offsetBytes + lengthBytes
-  try {
-    // What comes out of a codec may be as large as what went in.
-    const factor = codecOf(plan.compression) === 'none' ? 1 : 2
-    const bufferBytes = Math.min(plan.chunkSizeBytes, volume.sizeBytes)
-    using room = await run.room.take(bufferBytes * factor, signal)
-    const plain = room.buffer(bufferBytes).subarray(0, lengthBytes)
-    await volume.read(offsetBytes, plain)
-    signal.throwIfAborted()
-    const print = await fingerprint(plain, plan.blockSizeBytes, signal)
-
-    await window.turn
-    signal.throwIfAborted()
-    const isFull = run.digests.parent === null
-    await run.digests.own.append(print.digests)
-    if (isFull && print.isZero && plan.zeroChunks === 'sparse') return { endBytes, chunks: [] }
-    const extents = isFull
-      ? [{ offsetBytes: 0, lengthBytes }]
-      : await changedIn(run, print.digests, window)
-    const parts = extents.map((extent) => partOf(run, window, plain, extent))
-    window.endTurn()
-
-    const chunks =
-      isFull && print.isZero
-        ? [await storeZeros(run, parts[0], room, signal)]
-        : await storeParts(run, moveOut(parts, lengthBytes, factor, room), signal)
-    return { endBytes, chunks }
-  } finally {
-    window.endTurn()
-  }
-}
-
-async function changedIn(
-  { digests, plan }: BackupRun,
-  current: Uint8Array,
-  { offsetBytes, lengthBytes }: Extent,
-): Promise<Extent[]> {
-  const parent = Buffer.alloc(current.byteLength)
-  const at = (offsetBytes / plan.blockSizeBytes) * digestBytes
-  const bytes = (await digests.parent?.read(at, parent)) ?? 0
-  const known = parent.subarray(0, bytes)
-  return [...changedExtents(current, known, plan.blockSizeBytes, lengthBytes)]
-}
-
-function partOf(
-  run: BackupRun,
-  window: Extent,
-  plain: Uint8Array,
-  { offsetBytes, lengthBytes }: Extent,
-): Part {
-  run.chunkCount += 1
-  return {
-    name: chunkName(run.plan.prefix, run.chunkCount),
-    offsetBytes: window.offsetBytes + offsetBytes,
-    plain: plain.subarray(offsetBytes, offsetBytes + lengthBytes),
-  }
-}
-
-/** Moves the little that changed out of the window, so that the next one can be read meanwhile. */
-function moveOut(
-  parts: readonly Part[],
-  windowBytes: number,
-  factor: number,
-  room: Reservation,
-): readonly Part[] {
-  const bytes = parts.reduce((sum, { plain }) => sum + plain.byteLength, 0)
-  if (bytes > windowBytes / 8) return parts
-  const moved = parts.map((part) => ({ ...part, plain: Buffer.from(part.plain) }))
-  room.shrink(bytes * factor)
-  return moved
-}
-
-async function storeParts(
-  { plan, upload }: BackupRun,
-  parts: readonly Part[],
-  signal: AbortSignal,
-): Promise<StoredChunk[]> {
-  const stored = mapOrdered(parts, requestsMax, signal, (part, stop) =>
-    upload(part, part.plain.byteLength, () => readyChunk(part.plain, plan, stop), stop),
-  )
-  return Array.fromAsync(stored)
-}
-
-/** Every all-zero window of a full backup is stored as the same bytes. */
-async function storeZeros(
-  { plan, upload, zeroChunks }: BackupRun,
-  part: Part | undefined,
-  room: Reservation,
-  signal: AbortSignal,
-): Promise<StoredChunk> {
-  if (part === undefined) throw new AgentError('ASSERTION_FAILED', 'a full window has no part')
-  const lengthBytes = part.plain.byteLength
-  let zeroChunk = zeroChunks.get(lengthBytes)
-  if (zeroChunk === undefined) {
-    zeroChunk = readyChunk(part.plain, plan, signal).then(withoutPlainBody)
-    zeroChunks.set(lengthBytes, zeroChunk)
-  }
-  const ready = await zeroChunk
-  if (ready.compression === 'none') {
-    return upload(part, lengthBytes, async () => ({ ...ready, pieces: [part.plain] }), signal)
-  }
-  room.shrink(ready.sizeBytes)
-  return upload(part, ready.sizeBytes, async () => ready, signal)
-}
-
-/** A plain body is a lent buffer that will soon be another's. */
-function withoutPlainBody(chunk: ReadyChunk): ReadyChunk {
-  return chunk.compression === 'none' ? { ...chunk, pieces: [] } : chunk
-}
-
-type ReadyChunk = CompressedChunk & { readonly md5: string }
-
-/** Compresses a chunk and, where the plan says so, makes sure that it can be read again. */
-async function readyChunk(
-  plain: Uint8Array,
-  { compression, verifiesUpload }: BackupPlan,
-  signal: AbortSignal,
-): Promise<ReadyChunk> {
-  const md5 = await md5Of(plain, signal)
-  const compressed = await compress(plain, compression, signal)
-  if (verifiesUpload && compressed.compression !== 'none') {
-    await verify(compressed, plain, signal)
-  }
-  return { ...compressed, md5 }
-}
-
-async function verify(
-  { compression, pieces }: CompressedChunk,
-  plain: Uint8Array,
-  signal: AbortSignal,
-): Promise<void> {
-  let at = 0
-  const compare = (piece: Uint8Array) => {
-    const wanted = plain.subarray(at, at + piece.byteLength)
-    at += piece.byteLength
-    if (Buffer.compare(piece, wanted) === 0) return
-    throw new AgentError('CHUNK_CORRUPT', `what ${compression} made cannot be read again as it was`)
-  }
-  await using decoder = await openDecoder(compression, plain.byteLength, compare, signal)
-  for (const piece of pieces) await decoder.write(piece)
-  await decoder.end()
-}
-
-/** Sends what `prepare` gives; `weightBytes` is how much it counts towards `uploadsMax`. */
-type Upload = (
-  part: Part,
-  weightBytes: number,
-  prepare: () => Promise<ReadyChunk>,
-  signal: AbortSignal,
-) => Promise<StoredChunk>
-
-function uploader(store: ObjectStore, plan: BackupPlan): Upload {
-  const bytesMax = plan.uploadsMax * plan.chunkSizeBytes
-  const slots = byteBudget(bytesMax)
-  return async ({ name, offsetBytes, plain }, weightBytes, prepare, signal) => {
-    const lengthBytes = plain.byteLength
-    using _slot = await slots.take(Math.max(weightBytes, bytesMax / requestsMax), signal)
-    const ready = await prepare()
-    await store.putObject({ container: plan.container, name }, bodyOf(ready), signal)
-    return { name, offsetBytes, lengthBytes, compression: ready.compression, md5: ready.md5 }
-  }
-}
-
-function bodyOf({ pieces, sizeBytes }: CompressedChunk): Uint8Array | StreamedBody {
-  const [first = new Uint8Array(0)] = pieces
-  if (pieces.length <= 1) return first
-  return {
-    sizeBytes,
-    async *open() {
-      yield* pieces
+  const windows = mapOrdered(
+    indexes(log.windowCount),
+    windowsAhead,
+    signal,
+    async (window, stop) => {
+      if (!log.isDone(window)) {
+        const result = await lanes.storeWindow(await taskFor(window), numbersOf(window), stop)
+        await log.add(window, result)
+      }
+      return Math.min((window + 1) * windowBytes, sizeBytes)
     },
-  }
+  )
+  for await (const endBytes of windows) yield { endBytes, chunkCount: log.count() }
+}
+
+function* indexes(count: number): Generator<number, void, undefined> {
+  for (let index = 0; index < count; index += 1) yield index
+}
+
+/** The parent's digests of a window, as far as it has them. */
+async function digestsOf(
+  parent: SpoolFile | null,
+  firstBlock: number,
+  lengthBytes: number,
+  { blockSizeBytes }: BackupPlan,
+): Promise<Uint8Array | null> {
+  if (parent === null) return null
+  const packed = new Uint8Array(Math.ceil(lengthBytes / blockSizeBytes) * digestBytes)
+  const bytes = await parent.read(firstBlock * digestBytes, packed)
+  return packed.subarray(0, bytes)
 }

@@ -9,8 +9,9 @@ const md5At = 16
 const compressionAt = 32
 const suffixLengthAt = 33
 const suffixAt = 34
-const recordBytes = 48
-const suffixLengthMax = recordBytes - suffixAt
+/** What a chunk takes in a list. */
+export const chunkRecordBytes = 48
+const suffixLengthMax = chunkRecordBytes - suffixAt
 const batchCount = 256
 
 /** The chunks of one backup, in the order of its document. */
@@ -27,13 +28,17 @@ export type ChunkList = {
 export function chunkList(file: SpoolFile, prefix: string): ChunkList {
   const stemLength = prefix.length + 1
   return {
-    count: () => file.sizeBytes / recordBytes,
+    count: () => file.sizeBytes / chunkRecordBytes,
 
     async append(chunks) {
       if (chunks.length === 0) return
-      const records = Buffer.alloc(chunks.length * recordBytes)
+      const records = Buffer.alloc(chunks.length * chunkRecordBytes)
       for (const [index, chunk] of chunks.entries()) {
-        pack(chunk, stemLength, records.subarray(index * recordBytes, (index + 1) * recordBytes))
+        packChunk(
+          chunk,
+          stemLength,
+          records.subarray(index * chunkRecordBytes, (index + 1) * chunkRecordBytes),
+        )
       }
       await file.append(records)
     },
@@ -41,11 +46,11 @@ export function chunkList(file: SpoolFile, prefix: string): ChunkList {
     clear: () => file.clear(),
 
     async *read(offsetsAre) {
-      const records = Buffer.allocUnsafe(batchCount * recordBytes)
+      const records = Buffer.allocUnsafe(batchCount * chunkRecordBytes)
       for (let at = 0; at < file.sizeBytes; ) {
         const bytes = await file.read(at, records)
-        for (let start = 0; start + recordBytes <= bytes; start += recordBytes) {
-          yield unpack(records.subarray(start, start + recordBytes), prefix, offsetsAre)
+        for (let start = 0; start + chunkRecordBytes <= bytes; start += chunkRecordBytes) {
+          yield unpackChunk(records.subarray(start, start + chunkRecordBytes), prefix, offsetsAre)
         }
         at += bytes
       }
@@ -53,7 +58,7 @@ export function chunkList(file: SpoolFile, prefix: string): ChunkList {
   }
 }
 
-function pack(chunk: StoredChunk, stemLength: number, record: Buffer): void {
+export function packChunk(chunk: StoredChunk, stemLength: number, record: Buffer): void {
   const suffix = chunk.name.slice(stemLength)
   if (suffix.length > suffixLengthMax) throw new RangeError(`${chunk.name} is no chunk's name`)
   record.writeDoubleLE(chunk.offsetBytes, 0)
@@ -64,7 +69,11 @@ function pack(chunk: StoredChunk, stemLength: number, record: Buffer): void {
   record.write(suffix, suffixAt, 'latin1')
 }
 
-function unpack(record: Buffer, prefix: string, offsetsAre: OffsetMeaning): StoredChunk {
+export function unpackChunk(
+  record: Buffer,
+  prefix: string,
+  offsetsAre: OffsetMeaning,
+): StoredChunk {
   const offset = record.readDoubleLE(0)
   const lengthBytes = record.readDoubleLE(8)
   const suffixEnd = suffixAt + (record[suffixLengthAt] ?? 0)

@@ -2,6 +2,7 @@ import zlib from 'node:zlib'
 
 import { type Codec, type Compression, codecOf } from '../domain/compression.ts'
 import { AgentError } from '../domain/errors.ts'
+import type { Accelerator } from '../ports/accelerator.ts'
 import { bz2Decoder, bz2Encoder, findBz2Program } from './bz2-filter.ts'
 import { type Filter, type OpenFilter, streamFilter } from './filter.ts'
 
@@ -53,8 +54,13 @@ function noBz2Program(): never {
 }
 
 /** Rejects with COMPRESSION_UNSUPPORTED where this host cannot write `compression`. */
-export async function checkCompression(compression: Compression): Promise<void> {
-  await coders[codecOf(compression)]?.encoder(0)
+export async function checkCompression(
+  compression: Compression,
+  accelerator: Accelerator | null,
+): Promise<void> {
+  const codec = codecOf(compression)
+  if (codec === 'none' || accelerator?.[codec]) return
+  await coders[codec].encoder(0)
 }
 
 /** `pieces` follow one another; they are not put together, for that would hold them twice. */

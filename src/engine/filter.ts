@@ -28,6 +28,7 @@ export function streamFilter(open: () => Duplex & { readonly bytesWritten: numbe
         const before = stream.bytesWritten
         const taken = new Promise<void>((resolve) => stream.write(piece, () => resolve()))
         await Promise.race([taken, failed]) // A stream that fails never calls back.
+        signal.throwIfAborted() // One that is destroyed does, having taken nothing.
         return stream.bytesWritten - before
       },
       async finish() {

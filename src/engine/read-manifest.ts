@@ -56,9 +56,35 @@ export async function readMetadata(
 }
 
 /**
- * Reads a parent's sha256file, its packed digests into `file`. Rejects with PARENT_MISMATCH where
- * there is none (backups from before Kilo) or its blocks have another size than `blockSizeBytes`,
- * else as `readMetadata`.
+ * Reads a backup's sha256file, its packed digests into `file`. Rejects with MANIFEST_INVALID where it is
+ * another backup's or not to be trusted, RECORD_MISMATCH for a foreign prefix, OBJECT_NOT_FOUND where
+ * there is none (backups from before Kilo), or with what the store or the spool rejects with.
+ */
+export async function readSha256file(
+  store: ObjectStore,
+  { container, prefix, record }: BackupPlace,
+  file: SpoolFile,
+  signal: AbortSignal,
+): Promise<{ readonly blockSizeBytes: number; readonly digestCount: number }> {
+  checkPrefix(prefix, record)
+  const name = sha256fileName(prefix)
+  const expected = { backupId: record.id, volumeId: record.volume_id }
+  const reader = await readDocument(
+    store,
+    { container, name },
+    {
+      open: () => sha256Reader(name, expected),
+      clear: () => file.clear(),
+      keep: ({ taken }) => file.append(taken()),
+    },
+    signal,
+  )
+  return reader.result()
+}
+
+/**
+ * The same of a parent: rejects with PARENT_MISMATCH where it has no sha256file, or its blocks have
+ * another size than `blockSizeBytes`.
  */
 export async function readParentDigests(
   store: ObjectStore,
@@ -67,10 +93,8 @@ export async function readParentDigests(
   file: SpoolFile,
   signal: AbortSignal,
 ): Promise<void> {
-  const { container, prefix, record } = place
-  checkPrefix(prefix, record)
+  const { prefix, record } = place
   const name = sha256fileName(prefix)
-  const expected = { backupId: record.id, volumeId: record.volume_id }
   const mismatch = (why: string, cause?: unknown) =>
     new AgentError(
       'PARENT_MISMATCH',
@@ -78,28 +102,15 @@ export async function readParentDigests(
       { parentId: record.id, object: name },
       cause,
     )
-  try {
-    const reader = await readDocument(
-      store,
-      { container, name },
-      {
-        open: () => sha256Reader(name, expected),
-        clear: () => file.clear(),
-        keep: ({ taken }) => file.append(taken()),
-      },
-      signal,
-    )
-    const found = reader.result()
-    if (found.blockSizeBytes !== blockSizeBytes) {
-      throw mismatch(
-        `its digests are of blocks of ${found.blockSizeBytes} bytes, and the block size is now ` +
-          `${blockSizeBytes}`,
-      )
-    }
-  } catch (error) {
+  const found = await readSha256file(store, place, file, signal).catch((error: unknown) => {
     if (!hasCode(error, 'OBJECT_NOT_FOUND')) throw error
     throw mismatch(`it has no sha256file ${name}`, error)
-  }
+  })
+  if (found.blockSizeBytes === blockSizeBytes) return
+  throw mismatch(
+    `its digests are of blocks of ${found.blockSizeBytes} bytes, and the block size is now ` +
+      `${blockSizeBytes}`,
+  )
 }
 
 type DocumentReader = { readonly write: (piece: Uint8Array) => void; readonly end: () => void }

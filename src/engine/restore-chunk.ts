@@ -1,249 +1,179 @@
-import { createHash, type Hash } from 'node:crypto'
-
 import { codecOf } from '../domain/compression.ts'
 import { AgentError, hasCode } from '../domain/errors.ts'
 import type { Extent } from '../domain/extents.ts'
-import type { RestoreStep } from '../domain/restore-plan.ts'
+import type { ExtentResult, ExtentTask } from '../domain/lane-tasks.ts'
 import type { StoredChunk } from '../domain/stored-chunk.ts'
-import type { ByteBudget } from '../lib/byte-budget.ts'
-import type { ObjectSink, ObjectStore, StoredObject } from '../ports/object-store.ts'
-import { type Decoder, openDecoder } from './codecs.ts'
-import { isZeros } from './fingerprint.ts'
-import type { SparseWriter } from './sparse-write.ts'
-import type { ZeroBodies } from './zero-bodies.ts'
+import type { ObjectId, ObjectSink, ObjectStore } from '../ports/object-store.ts'
+import type { VolumeWriter } from '../ports/volumes.ts'
+import { unpack } from './block-codecs.ts'
+import { isZeros } from './block-digests.ts'
+import { fetchParts, partsWorthFetching } from './fetch-parts.ts'
+import type { LaneTools } from './lane-tools.ts'
+import { type SparseWriter, sparseWriter } from './sparse-write.ts'
+import { streamChunk } from './stream-chunk.ts'
+import { areCovered, mayBeZeros, verifyChunk } from './verify-chunk.ts'
 
-export type ChunkStep = Extract<RestoreStep, { kind: 'chunk' }>
-
-export type ChunkRestore = {
+/** What a lane has at hand for one task. */
+export type ExtentBench = {
+  readonly volume: VolumeWriter
   readonly store: ObjectStore
-  readonly writer: SparseWriter
-  readonly room: ByteBudget
-  /** A larger chunk is not held in memory. */
-  readonly bytesHeldMax: number
-  readonly zeroBodies: ZeroBodies
+  readonly tools: LaneTools
 }
+
+type ChunkTask = Extract<ExtentTask, { kind: 'chunk' }>
 
 const streamBufferBytes = 4_194_304
 
 /**
- * Fetches one object and writes the pieces of it that the plan names: after its length and digest
- * were verified or, where it is too large to be held, while it comes. Rejects with CHUNK_CORRUPT or
- * OBJECT_NOT_FOUND, naming object, offset and length, and whether anything of it was written.
+ * Fetches one object and writes the pieces of it that the task names: after its length and digests were
+ * verified or, where it is too large to be held, while it comes. Rejects with CHUNK_CORRUPT or
+ * OBJECT_NOT_FOUND, naming object, offset and length, and whether anything of it was written; with what
+ * the volume or the store rejects with; or with the signal's reason.
  */
-export async function restoreChunk(
-  restore: ChunkRestore,
-  step: ChunkStep,
+export async function restoreExtent(
+  task: ExtentTask,
+  { volume, store, tools }: ExtentBench,
   signal: AbortSignal,
-): Promise<void> {
-  const { chunk } = step
-  const isHeld = chunk.lengthBytes <= restore.bytesHeldMax
-  const bytes = isHeld ? chunk.lengthBytes : Math.min(streamBufferBytes, restore.bytesHeldMax)
-  using room = await restore.room.take(bytes, signal)
-  const into = () => room.buffer(bytes)
-  await using fetch = isHeld
-    ? heldFetch(restore, step, into, signal)
-    : streamedFetch(restore, step, into, signal)
+): Promise<ExtentResult> {
+  const writer = sparseWriter(volume, task.volumeIsNew, tools.accelerator)
+  if (task.kind === 'zeros') {
+    await writer.writeZeros(task.extent, signal)
+    return { fetchedBytes: 0 }
+  }
+  const { chunk, bytesHeldMax } = task
+  const isHeld = chunk.lengthBytes <= bytesHeldMax
   try {
-    const id = { container: step.container, name: chunk.name }
-    const stored = await restore.store.getObject(id, fetch.sink, signal)
-    await fetch.complete(stored)
+    if (isHeld) return { fetchedBytes: await restoreHeld(task, store, writer, tools, signal) }
+    const buffer = tools.buffers.plain(Math.min(streamBufferBytes, bytesHeldMax))
+    return { fetchedBytes: await streamChunk({ ...task, buffer }, store, writer, signal) }
   } catch (error) {
     signal.throwIfAborted()
-    throw fetch.named(error)
+    if (isHeld) throw chunkError(error, chunk, 'nothing of it was written')
+    throw chunkError(error, chunk, 'this extent of the volume may hold bad bytes', {
+      badExtent: { offsetBytes: chunk.offsetBytes, lengthBytes: chunk.lengthBytes },
+    })
   }
-}
-
-type Fetch = AsyncDisposable & {
-  readonly sink: ObjectSink
-  /** The whole object came, and the store vouches for it: verifies the chunk, and writes it. */
-  readonly complete: (stored: StoredObject) => Promise<void>
-  /** The failure with the chunk's name and place. */
-  readonly named: (error: unknown) => unknown
-}
-
-function heldFetch(
-  { writer, zeroBodies }: ChunkRestore,
-  { chunk, pieces }: ChunkStep,
-  buffer: () => Buffer,
-  signal: AbortSignal,
-): Fetch {
-  const { offsetBytes, lengthBytes } = chunk
-  let at = 0
-  const decoding = verifiedDecoding(chunk, signal, {
-    start: () => {
-      at = 0
-    },
-    take: (plain) => {
-      buffer().set(plain, at)
-      at += plain.byteLength
-    },
-  })
-  let known = zeroBodies.compare(chunk)
-
-  async function writeHeld(): Promise<void> {
-    const plain = buffer().subarray(0, lengthBytes)
-    if (isZeros(plain)) known.learn()
-    for (const piece of pieces) {
-      const from = piece.offsetBytes - offsetBytes
-      await writer.write(piece.offsetBytes, plain.subarray(from, from + piece.lengthBytes), signal)
-    }
-  }
-
-  return {
-    sink: {
-      async start() {
-        known = zeroBodies.compare(chunk)
-        await decoding.start()
-      },
-      async write(piece) {
-        for (const unknown of known.unknown(piece)) await decoding.write(unknown)
-      },
-    },
-    async complete(stored) {
-      if (known.isWhole()) {
-        for (const piece of pieces) await writer.writeZeros(piece, signal)
-        return
-      }
-      for (const unknown of known.rest()) await decoding.write(unknown)
-      await decoding.complete(stored)
-      await writeHeld()
-    },
-    named: (error) => chunkError(error, chunk, 'nothing of it was written'),
-    [Symbol.asyncDispose]: decoding[Symbol.asyncDispose],
-  }
-}
-
-function streamedFetch(
-  { writer }: ChunkRestore,
-  { chunk, pieces }: ChunkStep,
-  buffer: () => Buffer,
-  signal: AbortSignal,
-): Fetch {
-  let bufferAt = chunk.offsetBytes
-  let bufferedBytes = 0
-  let nextPiece = 0
-
-  async function flush(): Promise<void> {
-    const plain = buffer().subarray(0, bufferedBytes)
-    const end = bufferAt + bufferedBytes
-    while (nextPiece < pieces.length) {
-      const piece = pieces[nextPiece] as Extent
-      const pieceEnd = piece.offsetBytes + piece.lengthBytes
-      const from = Math.max(piece.offsetBytes, bufferAt)
-      const to = Math.min(pieceEnd, end)
-      if (from < to)
-        await writer.write(from, plain.subarray(from - bufferAt, to - bufferAt), signal)
-      if (pieceEnd > end) break
-      nextPiece += 1
-    }
-    bufferAt = end
-    bufferedBytes = 0
-  }
-
-  const decoding = verifiedDecoding(chunk, signal, {
-    start: () => {
-      bufferAt = chunk.offsetBytes
-      bufferedBytes = 0
-      nextPiece = 0
-    },
-    take: async (plain) => {
-      for (let from = 0; from < plain.byteLength; ) {
-        const free = buffer().byteLength - bufferedBytes
-        const part = plain.subarray(from, from + free)
-        buffer().set(part, bufferedBytes)
-        bufferedBytes += part.byteLength
-        from += part.byteLength
-        if (bufferedBytes === buffer().byteLength) await flush()
-      }
-    },
-  })
-
-  return {
-    sink: { start: decoding.start, write: decoding.write },
-    async complete(stored) {
-      await decoding.complete(stored)
-      await flush()
-    },
-    named: (error) =>
-      chunkError(error, chunk, 'this extent of the volume may hold bad bytes', {
-        badExtent: { offsetBytes: chunk.offsetBytes, lengthBytes: chunk.lengthBytes },
-      }),
-    [Symbol.asyncDispose]: decoding[Symbol.asyncDispose],
-  }
-}
-
-type Decoding = AsyncDisposable & {
-  readonly start: () => Promise<void>
-  readonly write: (piece: Uint8Array) => Promise<void>
-  readonly complete: (stored: StoredObject) => Promise<void>
 }
 
 /**
- * Decodes a chunk as it comes. What is wrong with it is told only at the end, when the store vouches
- * for the bytes: a broken transfer is tried again.
+ * What is wrong with a chunk that came undigested may be the transfer's fault: it is fetched once more,
+ * and then the store must vouch for it.
  */
-function verifiedDecoding(
-  { compression, lengthBytes, md5 }: StoredChunk,
+async function restoreHeld(
+  task: ChunkTask,
+  store: ObjectStore,
+  writer: SparseWriter,
+  tools: LaneTools,
   signal: AbortSignal,
-  plainSink: {
-    readonly start: () => void
-    readonly take: (plain: Uint8Array) => void | Promise<void>
-  },
-): Decoding {
-  let decoder: Decoder | null = null
-  let digest: Hash = createHash('md5')
-  let failure: unknown = null
-  let storedBytes = 0
-
-  async function dispose(): Promise<void> {
-    await decoder?.[Symbol.asyncDispose]()
-    decoder = null
+): Promise<number> {
+  const held = holder(task.chunk, tools)
+  const id = { container: task.container, name: task.chunk.name }
+  const inParts = await restoreParts(task, id, store, writer, tools, signal)
+  if (inParts.isDone) return inParts.fetchedBytes
+  const first = await store.getUndigested(id, held.sink, signal).catch(notCorrupt)
+  try {
+    if (first === null) throw new AgentError('CHUNK_CORRUPT', 'it does not fit its length')
+    await writeHeld(task, held.bytes(), writer, tools, signal)
+    tools.buffers.trim()
+    return inParts.fetchedBytes + first
+  } catch (error) {
+    if (!hasCode(error, 'CHUNK_CORRUPT')) throw error
+    const { sizeBytes } = await store.getObject(id, held.sink, signal)
+    await writeHeld(task, held.bytes(), writer, tools, signal)
+    return inParts.fetchedBytes + (first ?? 0) + sizeBytes
   }
+}
 
-  async function attempt(work: () => Promise<void>): Promise<void> {
-    if (failure !== null) return
-    try {
-      await work()
-    } catch (error) {
-      if (!hasCode(error, 'CHUNK_CORRUPT')) throw error
-      failure = error
-    }
+/**
+ * Of a chunk that is stored as it is, and much of which newer backups have, only what is needed is
+ * fetched: the sha256file vouches for it. Not done where anything is wrong with that.
+ */
+async function restoreParts(
+  { chunk, pieces, expected }: ChunkTask,
+  id: ObjectId,
+  store: ObjectStore,
+  writer: SparseWriter,
+  { accelerator, buffers }: LaneTools,
+  signal: AbortSignal,
+): Promise<{ readonly isDone: boolean; readonly fetchedBytes: number }> {
+  const isPossible = isPlain(chunk) && areCovered(pieces, expected)
+  const parts = isPossible ? partsWorthFetching(chunk, pieces) : null
+  if (parts === null) return { isDone: false, fetchedBytes: 0 }
+  const plain = buffers.plain(chunk.lengthBytes)
+  const fetchedBytes = await fetchParts(store, id, parts, plain, signal)
+  if (fetchedBytes === null) return { isDone: false, fetchedBytes: 0 }
+  try {
+    verifyChunk({ chunk, pieces, plain, stored: plain, expected }, accelerator)
+  } catch {
+    return { isDone: false, fetchedBytes }
   }
+  await writePieces(chunk, pieces, plain, writer, signal)
+  return { isDone: true, fetchedBytes }
+}
 
-  return {
-    async start() {
-      await dispose()
-      plainSink.start()
-      digest = createHash('md5')
-      failure = null
-      storedBytes = 0
-      const take = (plain: Uint8Array) => {
-        digest.update(plain)
-        return plainSink.take(plain)
+function notCorrupt(error: unknown): null {
+  if (hasCode(error, 'CHUNK_CORRUPT')) return null
+  throw error
+}
+
+/** Decompresses and verifies a whole chunk, then writes its pieces. */
+async function writeHeld(
+  { chunk, pieces, expected }: ChunkTask,
+  stored: Uint8Array,
+  writer: SparseWriter,
+  { accelerator, buffers, zeroBodies }: LaneTools,
+  signal: AbortSignal,
+): Promise<void> {
+  if (zeroBodies.has(chunk, stored) && mayBeZeros(pieces, expected)) {
+    for (const piece of pieces) await writer.writeZeros(piece, signal)
+    return
+  }
+  const plain = buffers.plain(chunk.lengthBytes)
+  // What is stored as it is lies there already.
+  if (!isPlain(chunk) || stored.byteLength !== plain.byteLength) {
+    await unpack(stored, chunk.compression, plain, accelerator, signal)
+  }
+  signal.throwIfAborted()
+  verifyChunk({ chunk, pieces, plain, stored, expected }, accelerator)
+  if (isZeros(plain, accelerator)) zeroBodies.learn(chunk, stored)
+  await writePieces(chunk, pieces, plain, writer, signal)
+}
+
+async function writePieces(
+  chunk: StoredChunk,
+  pieces: readonly Extent[],
+  plain: Uint8Array,
+  writer: SparseWriter,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { offsetBytes, lengthBytes } of pieces) {
+    const from = offsetBytes - chunk.offsetBytes
+    await writer.write(offsetBytes, plain.subarray(from, from + lengthBytes), signal)
+  }
+}
+
+const isPlain = ({ compression }: StoredChunk) => codecOf(compression) === 'none'
+
+/** Collects an object in the lane's memory. */
+function holder(chunk: StoredChunk, { buffers }: LaneTools) {
+  const { lengthBytes } = chunk
+  // Nothing that was ever written is larger; who sends more would have us read for ever.
+  const into = isPlain(chunk) ? buffers.plain(lengthBytes) : buffers.stored(lengthBytes)
+  let at = 0
+  const sink: ObjectSink = {
+    start() {
+      at = 0
+    },
+    write(piece) {
+      if (at + piece.byteLength > into.byteLength) {
+        const what = isPlain(chunk) ? 'it holds more than' : 'it is larger than could be of'
+        throw new AgentError('CHUNK_CORRUPT', `${what} its ${lengthBytes} bytes`)
       }
-      decoder = await openDecoder(compression, lengthBytes, take, signal)
+      into.set(piece, at)
+      at += piece.byteLength
     },
-
-    async write(piece) {
-      storedBytes += piece.byteLength
-      // Nothing that was ever written is larger; who sends more would have us read for ever.
-      if (storedBytes > lengthBytes + lengthBytes / 50 + 65_536) {
-        throw new AgentError('CHUNK_CORRUPT', `it is larger than its ${lengthBytes} bytes could be`)
-      }
-      await attempt(async () => decoder?.write(piece))
-    },
-
-    async complete(stored) {
-      await attempt(async () => decoder?.end())
-      if (failure !== null) throw failure
-      const found = digest.digest('hex')
-      // Before Liberty it was the digest of what is stored.
-      if (found === md5 || (codecOf(compression) !== 'none' && stored.md5 === md5)) return
-      throw new AgentError('CHUNK_CORRUPT', `its md5 is ${found}, and should be ${md5}`)
-    },
-
-    [Symbol.asyncDispose]: dispose,
   }
+  return { sink, bytes: () => into.subarray(0, at) }
 }
 
 function chunkError(

@@ -4,7 +4,7 @@ import { type MetadataMembers, metadataEntry, metadataFrame } from '../domain/me
 import { sha256Frame, sha256Lines } from '../domain/sha256-document.ts'
 import type { StreamedBody } from '../ports/object-store.ts'
 import type { SpoolFile } from '../ports/spool.ts'
-import type { ChunkList } from './chunk-list.ts'
+import type { StoredChunks } from './window-log.ts'
 
 const pieceBytes = 262_144
 
@@ -34,7 +34,7 @@ export function sha256fileBody(
 /** The metadata document of a backup whose chunks are in `chunks`, byte for byte as Cinder's. */
 export async function metadataBody(
   members: MetadataMembers,
-  chunks: ChunkList,
+  chunks: StoredChunks,
 ): Promise<StreamedBody> {
   const open = () => metadataPieces(members, chunks)
   let sizeBytes = 0
@@ -44,13 +44,13 @@ export async function metadataBody(
 
 async function* metadataPieces(
   members: MetadataMembers,
-  chunks: ChunkList,
+  chunks: StoredChunks,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const count = chunks.count()
   const { head, tail } = metadataFrame(members, count === 0)
   let text = head
   let index = 0
-  for await (const chunk of chunks.read('start')) {
+  for await (const chunk of chunks.read()) {
     index += 1
     text += metadataEntry(chunk, index === count)
     if (text.length < pieceBytes) continue

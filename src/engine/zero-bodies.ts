@@ -8,69 +8,26 @@ const bodiesMax = 16
  * thousands of the same small object, and inflating each of them would take most of the time.
  */
 export type ZeroBodies = {
-  /** Compares an object as it comes with the known body of such a chunk, if there is one. */
-  readonly compare: (chunk: StoredChunk) => BodyComparison
-}
-
-export type BodyComparison = {
-  /** The bytes that have to be looked at after all, once `piece` has come. */
-  readonly unknown: (piece: Uint8Array) => readonly Uint8Array[]
-  /** Those that were held back, when no more will come. */
-  readonly rest: () => readonly Uint8Array[]
-  /** Whether all that came is the known body. */
-  readonly isWhole: () => boolean
-  /** What came was verified, and is all zeros: it is known from now on. */
-  readonly learn: () => void
+  /** Whether `stored` is the known body of such a chunk. */
+  readonly has: (chunk: StoredChunk, stored: Uint8Array) => boolean
+  /** The chunk was verified, and is all zeros: it is known from now on. */
+  readonly learn: (chunk: StoredChunk, stored: Uint8Array) => void
 }
 
 export function zeroBodies(): ZeroBodies {
   const bodies = new Map<string, Uint8Array>()
   return {
-    compare(chunk) {
-      // Equal bytes in another compression, or for another length, are something else.
-      const key = `${chunk.compression} ${chunk.lengthBytes} ${chunk.md5}`
-      const learn = (body: Uint8Array) => {
-        if (bodies.size < bodiesMax) bodies.set(key, body)
-      }
-      return comparison(bodies.get(key) ?? null, learn)
+    has: (chunk, stored) =>
+      bodies.get(keyOf(chunk))?.byteLength === stored.byteLength &&
+      Buffer.compare(bodies.get(keyOf(chunk)) ?? stored, stored) === 0,
+    learn(chunk, stored) {
+      if (bodies.size >= bodiesMax || stored.byteLength > bodyBytesMax) return
+      bodies.set(keyOf(chunk), Buffer.from(stored))
     },
   }
 }
 
-function comparison(body: Uint8Array | null, remember: (body: Uint8Array) => void): BodyComparison {
-  let collected: Uint8Array[] = []
-  let bytes = 0
-  let isKnown = body !== null
-
-  /** Keeps what came while it may be worth remembering. */
-  function collect(piece: Uint8Array): void {
-    bytes += piece.byteLength
-    if (bytes <= bodyBytesMax) collected.push(Buffer.from(piece))
-    else collected = []
-  }
-
-  return {
-    unknown(piece) {
-      if (body === null || !isKnown) {
-        collect(piece)
-        return [piece]
-      }
-      const wanted = body.subarray(bytes, bytes + piece.byteLength)
-      if (Buffer.compare(piece, wanted) === 0) {
-        bytes += piece.byteLength
-        return []
-      }
-      isKnown = false
-      return [body.subarray(0, bytes), piece]
-    },
-    rest() {
-      const held = isKnown && body !== null ? [body.subarray(0, bytes)] : []
-      isKnown = false
-      return held
-    },
-    isWhole: () => isKnown && bytes === body?.byteLength,
-    learn() {
-      if (body === null && bytes <= bodyBytesMax) remember(Buffer.concat(collected))
-    },
-  }
+/** Equal bytes in another compression, or for another length, are something else. */
+function keyOf({ compression, lengthBytes, md5 }: StoredChunk): string {
+  return `${compression} ${lengthBytes} ${md5}`
 }

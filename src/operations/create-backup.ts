@@ -5,32 +5,38 @@ import {
   verifiesUpload,
 } from '../domain/backup-plan.ts'
 import type { BackupRecord } from '../domain/backup-record.ts'
-import type { Compression } from '../domain/compression.ts'
+import { type Compression, codecOf } from '../domain/compression.ts'
 import { documentHeader } from '../domain/document-header.ts'
 import { AgentError } from '../domain/errors.ts'
 import { digestBytes } from '../domain/extents.ts'
+import type { Effort } from '../domain/lane-tasks.ts'
 import { checkPrefix, metadataName, sha256fileName } from '../domain/object-names.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { StoreLayout } from '../domain/store-layout.ts'
 import { backupVolume } from '../engine/backup-volume.ts'
-import { chunkList } from '../engine/chunk-list.ts'
 import { checkCompression } from '../engine/codecs.ts'
 import { readParentDigests } from '../engine/read-manifest.ts'
+import type { WindowLog } from '../engine/window-log.ts'
 import { metadataBody, sha256fileBody } from '../engine/write-manifest.ts'
-import type { ByteBudget } from '../lib/byte-budget.ts'
 import { prefixStamp } from '../lib/time-text.ts'
+import type { Accelerator } from '../ports/accelerator.ts'
+import type { AccessSource } from '../ports/identity.ts'
 import type { Journal } from '../ports/journal.ts'
+import type { Lanes } from '../ports/lanes.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
 import type { Spool, SpoolFile } from '../ports/spool.ts'
 import type { VolumeReader, Volumes } from '../ports/volumes.ts'
+import { goOn, openLog } from './backup-log.ts'
 import { findParent, type PlacedBackup, readManifest } from './find-backup.ts'
 import type { Run, RunOperation } from './operation.ts'
-import { removeChunksBeyond, removeObjects } from './remove-objects.ts'
+import { removeUnnamed } from './remove-objects.ts'
 
 /** What operations know of the store. */
 export type StoreAccess = {
   readonly layout: StoreLayout
   readonly storeFor: (context: RequestContext, projectId: string | null) => ObjectStore
+  /** The same credentials for stores in other threads. */
+  readonly accessFor: (context: RequestContext, projectId: string | null) => AccessSource | null
 }
 
 export type CreateDeps = {
@@ -38,7 +44,9 @@ export type CreateDeps = {
   readonly stores: StoreAccess
   readonly volumes: Volumes
   readonly spool: Spool
-  readonly budget: ByteBudget
+  readonly lanes: Lanes
+  /** What the lanes have of it, for a look at what they can do; null: none. */
+  readonly accelerator: Accelerator | null
   /** Upstream's class path of the driver. */
   readonly service: string
   readonly availabilityZone: string
@@ -49,6 +57,7 @@ export type CreateDeps = {
     readonly workers: number
   }
   readonly compression: Compression
+  readonly effort: Effort
   readonly zeroChunks: 'compat' | 'sparse'
   readonly verifyUpload: 'auto' | 'on' | 'off'
   readonly uploadsMax: number
@@ -60,14 +69,14 @@ type Place = { readonly container: string; readonly prefix: string }
 
 /**
  * Backs the volume (or snapshot) of a record up, wholly or on top of its parent. The metadata object
- * is written last: without it there is no backup. A run that was cut short is done again under the
- * same prefix, and what it left is removed first.
+ * is written last: without it there is no backup. A run that was cut short goes on where it was, under
+ * the same prefix; what cannot be used of it is removed.
  */
 export function createBackup(deps: CreateDeps): RunOperation {
   return async (run, signal) => {
     const record = run.record()
     checkRecord(record)
-    await checkCompression(deps.compression)
+    await checkCompression(deps.compression, deps.accelerator)
     const store = deps.stores.storeFor(run.job.context, record.project_id)
     const { volume_id: volumeId, snapshot_id: snapshotId } = record
     await using volume = await deps.volumes.openSource({ volumeId, snapshotId }, signal)
@@ -82,16 +91,15 @@ export function createBackup(deps: CreateDeps): RunOperation {
       await checkParentIsWhole(store, parent, parentDigests, deps, signal)
     }
     await checkSizes(volume, store, deps, signal)
-    const isAgain = record.service_metadata !== null
+    const isAgain = run.record().service_metadata !== null
     await claimPlace(run, place, size, store, deps, signal)
-
-    const objectCount = await writeBackup(
-      run,
-      { place, isAgain, volume, parentDigests, store },
-      deps,
-      signal,
-    )
-    return { record: { object_count: objectCount } }
+    const plan = planFor(run, place, deps)
+    await using log = await openLog(run, plan, volume.sizeBytes, deps.spool)
+    const lastNumber = isAgain ? await goOn(run, log, store, signal) : 0
+    await storeChunks(run, { plan, volume, parentDigests, store, log, lastNumber }, deps, signal)
+    if (isAgain) await removeUnnamed(log, store, signal)
+    await closeBackup(run, plan, log, parentDigests === null, store, signal)
+    return { record: { object_count: log.count() } }
   }
 }
 
@@ -136,16 +144,12 @@ async function claimPlace(
   { service, availabilityZone }: CreateDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const mayHaveObjects = run.record().service_metadata !== null
   const zone = run.record().availability_zone ?? availabilityZone
   await run.change(
     { container, service_metadata: prefix, service, size, availability_zone: zone },
     signal,
   )
   await store.ensureContainer(container, signal)
-  if (!mayHaveObjects) return
-  const count = await removeObjects(store, { container, objectPrefix: prefix }, signal)
-  if (count > 0) run.log.info('objects of an earlier start removed', { count, prefix })
 }
 
 async function parentOf(
@@ -226,67 +230,89 @@ async function checkSizes(
 }
 
 type Sources = {
-  readonly place: Place
-  /** Whether an earlier start or try may have left objects there. */
-  readonly isAgain: boolean
+  readonly plan: BackupPlan
   readonly volume: VolumeReader
   readonly parentDigests: SpoolFile | null
   readonly store: ObjectStore
+  readonly log: WindowLog
+  readonly lastNumber: number
 }
 
-/** Writes chunks, then sha256file, then metadata; resolves to the number of chunks. */
-async function writeBackup(
+/** Stores the windows that the log does not have yet. */
+async function storeChunks(
   run: Run,
-  { place, isAgain, volume, parentDigests, store }: Sources,
+  { volume, store, ...work }: Sources,
   deps: CreateDeps,
   signal: AbortSignal,
-): Promise<number> {
-  const { container, prefix } = place
-  const plan = planFor(run, place, deps)
-  await using digests = await deps.spool.open()
-  await using entries = await deps.spool.open()
-  const chunks = chunkList(entries, prefix)
+): Promise<void> {
+  const { project_id: projectId } = run.record()
   const { sizeBytes } = volume
-
-  const windows = backupVolume(
-    volume,
+  await using lanes = deps.lanes.open({
+    id: run.job.id,
+    projectId,
+    kind: 'create',
     store,
-    plan,
-    { parent: parentDigests, own: digests },
-    deps.budget,
-    signal,
-  )
+    access: deps.stores.accessFor(run.job.context, projectId),
+    volume,
+    chunksMax: deps.uploadsMax,
+    log: run.log,
+  })
   run.progress(0, sizeBytes)
-  for await (const { endBytes, chunks: stored } of windows) {
-    await chunks.append(stored)
-    run.progress(endBytes, sizeBytes, chunks.count())
+  const doneBefore = work.log.doneBytes()
+  let hasMoved = false
+  for await (const { endBytes, chunkCount } of backupVolume({ ...work, lanes }, signal)) {
+    if (!hasMoved && work.log.doneBytes() > doneBefore) {
+      run.reached(work.log.doneBytes())
+      hasMoved = true
+    }
+    run.progress(endBytes, sizeBytes, chunkCount)
   }
+  await checkSizeAfter(run, volume)
+}
 
-  if (isAgain) {
-    const objectPlace = { container, objectPrefix: prefix }
-    await removeChunksBeyond(chunks.count(), store, objectPlace, signal)
-  }
+/** Writes sha256file, then metadata: from then on it is a backup. */
+async function closeBackup(
+  run: Run,
+  { container, prefix, blockSizeBytes, zeroChunks }: BackupPlan,
+  log: WindowLog,
+  isFull: boolean,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<void> {
   const record = run.record()
   const header = documentHeader(record)
-  const sha256file = sha256fileBody(header, plan.blockSizeBytes, digests)
+  const sha256file = sha256fileBody(header, blockSizeBytes, log.digests)
   await store.putObject({ container, name: sha256fileName(prefix) }, sha256file, signal)
-  const leavesOutZeros = plan.zeroChunks === 'sparse' && parentDigests === null
+  const leavesOutZeros = zeroChunks === 'sparse' && isFull
   const metadata = await metadataBody(
     {
       header,
       parentId: record.parent_id,
       volumeMeta: run.job.request.volumeMeta,
-      zerosLeftOutOfBytes: leavesOutZeros ? sizeBytes : null,
+      zerosLeftOutOfBytes: leavesOutZeros ? log.layout.sizeBytes : null,
     },
-    chunks,
+    log,
   )
   await store.putObject({ container, name: metadataName(prefix) }, metadata, signal)
-  return chunks.count()
+}
+
+/** A device that has grown is backed up as it was promised; one that has shrunk lacks what we promise. */
+async function checkSizeAfter({ log }: Run, volume: VolumeReader): Promise<void> {
+  const { path, sizeBytes } = volume
+  const nowBytes = await volume.sizeNow()
+  if (nowBytes === sizeBytes) return
+  log.warn('the device has grown while it was backed up', {
+    path,
+    sizeBytes,
+    now_bytes: nowBytes,
+  })
 }
 
 function planFor(run: Run, { container, prefix }: Place, deps: CreateDeps): BackupPlan {
-  const { sizes, compression, uploadsMax, zeroChunks, verifyUpload } = deps
+  const { sizes, compression, effort, uploadsMax, zeroChunks, verifyUpload } = deps
   const chunkSizeBytes = chunkSizeFor(sizes)
+  const codec = codecOf(compression)
+  const isNative = codec !== 'none' && deps.accelerator?.[codec] != null
   if (chunkSizeBytes !== sizes.objectSizeBytes) {
     run.log.info('chunks are smaller than configured, to fit memory_max', {
       chunk_size_bytes: chunkSizeBytes,
@@ -299,8 +325,9 @@ function planFor(run: Run, { container, prefix }: Place, deps: CreateDeps): Back
     chunkSizeBytes,
     blockSizeBytes: sizes.blockSizeBytes,
     compression,
+    effort,
     uploadsMax,
     zeroChunks,
-    verifiesUpload: verifiesUpload(verifyUpload, compression),
+    verifiesUpload: verifiesUpload(verifyUpload, { compression, effort, isNative }),
   }
 }

@@ -2,11 +2,11 @@ import type { BackupRecord } from '../domain/backup-record.ts'
 import { checkPrefix } from '../domain/object-names.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { StoreLayout } from '../domain/store-layout.ts'
-import { delay } from '../lib/clock.ts'
+import { delay, monotonicMs } from '../lib/clock.ts'
 import { recordTime } from '../lib/time-text.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
 import { findPrefix } from './find-backup.ts'
-import type { RunOperation } from './operation.ts'
+import type { Run, RunOperation } from './operation.ts'
 import { removeObjects } from './remove-objects.ts'
 
 type Deps = {
@@ -20,6 +20,9 @@ type Deps = {
  */
 const lateObjectMs = 1500
 
+/** Each note is a transaction. */
+const noteMs = 1000
+
 /**
  * Removes every object of a backup; its record is deleted only when a listing says that none is left.
  * A backup that never got a container or a prefix has none, and no store is asked, unless another
@@ -27,7 +30,8 @@ const lateObjectMs = 1500
  * Source: cinder/backup/chunkeddriver.py, `delete_backup`.
  */
 export function deleteBackup({ storeFor, layout }: Deps): RunOperation {
-  return async ({ job, log, record }, signal) => {
+  return async (run, signal) => {
+    const { job, log, record } = run
     const asked = job.request.backup.record
     const isCancel = asked.status === 'creating'
     const wasElsewhere = isCancel && asked.host !== null && asked.host !== record().host
@@ -35,10 +39,11 @@ export function deleteBackup({ storeFor, layout }: Deps): RunOperation {
       const store = storeFor(job.context, record().project_id)
       const place = await placeToEmpty(record(), store, layout, signal)
       if (place !== null) {
-        let count = await removeObjects(store, place, signal)
+        const onRemoved = removalNotes(run)
+        let count = await removeObjects(store, place, signal, onRemoved)
         if (isCancel) {
           await delay(lateObjectMs, signal)
-          count += await removeObjects(store, place, signal)
+          count += await removeObjects(store, place, signal, onRemoved)
         }
         const { object_count: objectCount } = record()
         if (count > 0 || objectCount === 0) log.info('objects removed', { count, ...place })
@@ -47,6 +52,18 @@ export function deleteBackup({ storeFor, layout }: Deps): RunOperation {
       }
     }
     return { record: { deleted: true, deleted_at: recordTime() } }
+  }
+}
+
+/** Notes that objects went: a delete that is cut short again and again, and gets on, is not given up. */
+function removalNotes({ job, reached }: Run): (count: number) => void {
+  let removed = 0
+  let notedMs = Number.NEGATIVE_INFINITY
+  return (count) => {
+    removed += count
+    if (monotonicMs() - notedMs < noteMs) return
+    notedMs = monotonicMs()
+    reached(job.highWaterBytes + removed)
   }
 }
 

@@ -14,6 +14,12 @@ export type Run = {
   /** Changes the record; resolves when the change is in the journal. */
   change(fields: Partial<BackupRecord>, signal: AbortSignal): Promise<void>
 
+  /**
+   * Notes at once that so many bytes are done: a start that moves this mark is no crash in vain. Where
+   * the journal cannot be written, it is noted later.
+   */
+  reached(bytesDone: number): void
+
   /** Tells how far the run got, a backup also in chunks. Cheap: what is too often is not sent. */
   progress(bytesDone: number, bytesTotal: number, chunkCount?: number): void
 }
@@ -25,7 +31,7 @@ export type Result = {
 }
 
 /**
- * Does the work of a job, from its beginning, however often it was begun before. Rejects with the
+ * Does the work of a job, from where earlier starts got. Rejects with the
  * signal's reason when it is aborted, else with AgentError; by then nothing it started still runs.
  */
 export type RunOperation = (run: Run, signal: AbortSignal) => Promise<Result>

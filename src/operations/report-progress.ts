@@ -18,6 +18,9 @@ type Deps = {
 /** At most one progress message a second for one backup (decision D12). */
 const intervalMs = 1000
 
+/** Each note is a transaction, and the agent waits for its disk as long. */
+const noteMs = 10_000
+
 /** How long the end of a run waits for a progress message that is on its way. */
 const lastMessageMs = 1000
 
@@ -33,6 +36,7 @@ export function progressReport(job: Job, { journal, outbox, publisher }: Deps): 
   const stop = new AbortController()
   const rate = rateMeter()
   let toldMs = Number.NEGATIVE_INFINITY
+  let notedMs = Number.NEGATIVE_INFINITY
   let sending: Promise<void> | null = null
 
   async function send(
@@ -51,7 +55,10 @@ export function progressReport(job: Job, { journal, outbox, publisher }: Deps): 
       if (!isLast && monotonicMs() - toldMs < intervalMs) return
       toldMs = monotonicMs()
       try {
-        journal.update(job.id, { highWaterBytes: bytesDone })
+        if (bytesDone > 0 && toldMs - notedMs >= noteMs) {
+          notedMs = toldMs
+          journal.update(job.id, { highWaterBytes: bytesDone })
+        }
         if (sending !== null || stop.signal.aborted || !publisher.isReady) return
         if (outbox.events(1).length > 0) return
         sending = send(record, { bytesDone, bytesTotal, chunkCount })

@@ -2,9 +2,13 @@ import { AgentError, hasCode, toAgentError } from '../domain/errors.ts'
 import { type ExtentSet, extentSet } from '../domain/extents.ts'
 import type { JsonObject } from '../domain/json.ts'
 import { parseVolumeMeta } from '../domain/volume-meta.ts'
-import type { Manifest } from '../engine/read-manifest.ts'
-import { restoreVolume } from '../engine/restore-volume.ts'
+import { checkReach, type ExpectedDigests } from '../engine/expected-digests.ts'
+import { type Manifest, readSha256file } from '../engine/read-manifest.ts'
+import { openRestoreLog } from '../engine/restore-log.ts'
+import { checkFits, restoreVolume } from '../engine/restore-volume.ts'
+import type { LaneUse } from '../ports/lanes.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
+import type { SpoolFile } from '../ports/spool.ts'
 import type { VolumeWriter } from '../ports/volumes.ts'
 import type { CreateDeps } from './create-backup.ts'
 import { findParent, type PlacedBackup, placeOf, readManifest } from './find-backup.ts'
@@ -13,7 +17,7 @@ import { listObjects } from './remove-objects.ts'
 
 export type RestoreDeps = Pick<
   CreateDeps,
-  'journal' | 'stores' | 'volumes' | 'spool' | 'budget' | 'sizes'
+  'journal' | 'stores' | 'volumes' | 'spool' | 'lanes' | 'sizes' | 'uploadsMax'
 >
 
 /** A longer chain is no chain that anyone made. */
@@ -27,7 +31,7 @@ type Link = { readonly place: PlacedBackup; readonly manifest: Manifest }
 
 /**
  * Restores a backup, with all it builds on, onto a volume: each byte fetched, verified and written
- * once. A run that was cut short begins anew. Where it fails after the first write, the error's
+ * once. A run that was cut short goes on where it was. Where it fails after the first write, the error's
  * context says what was restored by then.
  */
 export function restoreBackup(deps: RestoreDeps): RunOperation {
@@ -43,8 +47,7 @@ export function restoreBackup(deps: RestoreDeps): RunOperation {
 
     await using target = await deps.volumes.openTarget(targetVolumeId, signal)
     log.info('restoring', { links: chain.length, target: target.path, volume_is_new: volumeIsNew })
-    const links = chain.map(({ manifest }) => manifest)
-    await writeLinks(run, links, target, store, deps, signal)
+    await writeLinks(run, chain, target, store, deps, signal)
     await reportStrays(run, chain, store, signal)
     return { record: {}, extra: { volume_meta: volumeMeta, restored_volume_id: targetVolumeId } }
   }
@@ -93,25 +96,92 @@ function volumeMetaOf(chain: readonly Link[]): JsonObject | null {
 
 async function writeLinks(
   run: Run,
-  links: readonly Manifest[],
+  chain: readonly Link[],
   target: VolumeWriter,
   store: ObjectStore,
-  { budget, sizes }: RestoreDeps,
+  deps: RestoreDeps,
   signal: AbortSignal,
 ): Promise<void> {
+  const links = chain.map(({ manifest }) => manifest)
+  checkFits(links, target)
+  await using opened = new AsyncDisposableStack()
+  const expected = await readExpected(
+    run,
+    chain,
+    store,
+    opened.use(await deps.spool.open()),
+    signal,
+  )
+  checkReach(links, expected)
+  const log = await openRestoreLog(
+    opened.use(await deps.spool.keep(run.job.id, 'steps')),
+    links,
+    target,
+  )
+  const { volumeIsNew } = run.job.request
+  const { memoryMax, workers } = deps.sizes
   const restored = extentSet()
-  const options = {
-    volumeIsNew: run.job.request.volumeIsNew,
-    memoryMax: sizes.memoryMax,
-    workers: sizes.workers,
-    restored,
-  }
   try {
-    const steps = restoreVolume(links, target, store, options, budget, signal)
-    for await (const { restoredBytes, totalBytes } of steps) run.progress(restoredBytes, totalBytes)
+    await using lanes = openLanes(run, target, store, deps)
+    const options = { volumeIsNew, memoryMax, workers }
+    const work = { links, target, lanes, expected, log, restored, options }
+    if (log.count() > 0)
+      run.log.info('going on where an earlier start was cut short', { steps: log.count() })
+    let hasMoved = false
+    for await (const { restoredBytes, newBytes, totalBytes } of restoreVolume(work, signal)) {
+      if (!hasMoved && newBytes > 0) {
+        run.reached(restoredBytes)
+        hasMoved = true
+      }
+      run.progress(restoredBytes, totalBytes)
+    }
   } catch (error) {
-    if (hasCode(error, 'VOLUME_TOO_SMALL')) throw error // Nothing was written.
     throw withExtents(toAgentError(error), restored)
+  }
+}
+
+function openLanes(run: Run, volume: VolumeWriter, store: ObjectStore, deps: RestoreDeps): LaneUse {
+  const { project_id: projectId } = run.record()
+  return deps.lanes.open({
+    id: run.job.id,
+    projectId,
+    kind: 'restore',
+    store,
+    access: deps.stores.accessFor(run.job.context, projectId),
+    volume,
+    chunksMax: deps.uploadsMax,
+    log: run.log,
+  })
+}
+
+/**
+ * The digests of what the volume shall be. A backup from before Kilo has none, and a damaged sha256file
+ * must not keep anybody from restoring: then the md5 of each chunk decides alone.
+ */
+async function readExpected(
+  { log }: Run,
+  chain: readonly Link[],
+  store: ObjectStore,
+  file: SpoolFile,
+  signal: AbortSignal,
+): Promise<ExpectedDigests | null> {
+  const place = chain.at(-1)?.place
+  if (place === undefined) return null
+  const { id, volumeId, container, objectPrefix: prefix } = place
+  const record = { id, volume_id: volumeId }
+  try {
+    const { blockSizeBytes } = await readSha256file(
+      store,
+      { container, prefix, record },
+      file,
+      signal,
+    )
+    return { blockSizeBytes, digests: file }
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_NOT_FOUND')) return null
+    if (!hasCode(error, 'MANIFEST_INVALID')) throw error
+    log.warn('the sha256file is not used: the md5 of each chunk decides', { error })
+    return null
   }
 }
 

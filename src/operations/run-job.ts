@@ -7,6 +7,7 @@ import { delay, monotonicMs } from '../lib/clock.ts'
 import type { Journal, Outbox } from '../ports/journal.ts'
 import type { Log } from '../ports/log.ts'
 import type { Notification, Publisher } from '../ports/rpc.ts'
+import type { Spool } from '../ports/spool.ts'
 import { errorEvent, jobEvent } from './job-events.ts'
 import type { Operations, Run } from './operation.ts'
 import { progressReport } from './report-progress.ts'
@@ -16,6 +17,8 @@ export type RunDeps = {
   readonly outbox: Pick<Outbox, 'events'>
   readonly publisher: Publisher
   readonly operations: Operations
+  /** Keeps what operations need to go on after a restart; forgotten when the job has ended. */
+  readonly work: Pick<Spool, 'forget'>
   readonly host: string
   readonly log: Log
 }
@@ -56,6 +59,7 @@ export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): 
       },
       { log, signal: signals.stop },
     )
+    void forgetWork(waiting.id, deps.work, log) // Nobody waits: the end is told already.
     return true
   } catch (error) {
     if (!signals.stop.aborted) throw error
@@ -65,10 +69,28 @@ export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): 
   }
 }
 
+/** What is left is removed at the next start at the latest. */
+async function forgetWork(jobId: string, work: RunDeps['work'], log: Log): Promise<void> {
+  try {
+    await work.forget(jobId)
+  } catch (error) {
+    log.warn('what was kept of the job cannot be removed', { error })
+  }
+}
+
 /** A stop in order is no crash: the start does not count. Where it cannot be noted, it does. */
 function noteStop(jobId: string, journal: Journal): void {
   try {
     journal.update(jobId, { stoppedInOrder: true })
+  } catch {
+    return
+  }
+}
+
+/** Where it cannot be noted now, a progress message notes it later. */
+function noteReached(jobId: string, highWaterBytes: number, journal: Journal): void {
+  try {
+    journal.update(jobId, { highWaterBytes })
   } catch {
     return
   }
@@ -121,6 +143,7 @@ async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log
         })
         record = changed
       },
+      reached: (bytesDone) => noteReached(job.id, bytesDone, journal),
       progress: (...done) => report.tell(record, ...done),
     }
     refuseRepeatedCrash(job)

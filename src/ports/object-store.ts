@@ -1,3 +1,5 @@
+import type { Extent } from '../domain/extents.ts'
+
 /** Container and whole object name. */
 export type ObjectId = { readonly container: string; readonly name: string }
 
@@ -13,6 +15,9 @@ export type StreamedBody = {
   readonly sizeBytes: number
   readonly open: () => AsyncIterable<Uint8Array>
 }
+
+/** A whole body whose MD5 is known. */
+export type DigestedBody = { readonly bytes: Uint8Array; readonly md5: string }
 
 /**
  * Takes an object's bytes. `start` is called before the first byte of every try, so that a retry
@@ -55,7 +60,7 @@ export interface ObjectStore {
    */
   putObject(
     id: ObjectId,
-    body: Uint8Array | StreamedBody,
+    body: Uint8Array | DigestedBody | StreamedBody,
     signal: AbortSignal,
   ): Promise<StoredObject>
 
@@ -65,6 +70,19 @@ export interface ObjectStore {
    * passes through unchanged and ends the transfer.
    */
   getObject(id: ObjectId, sink: ObjectSink, signal: AbortSignal): Promise<StoredObject>
+
+  /**
+   * The same for whoever has a better digest of the content: the length is compared, the MD5 is
+   * neither computed nor compared. With `part`, those of its bytes alone; an object that ends before
+   * that, or a store that gives no parts, rejects with DOWNLOAD_CORRUPT or STORE_REFUSED. Resolves to the
+   * length of what came.
+   */
+  getUndigested(
+    id: ObjectId,
+    sink: ObjectSink,
+    signal: AbortSignal,
+    part?: Extent | null,
+  ): Promise<number>
 
   /**
    * One page of the objects whose names start with `prefix` and sort after `after`, in name order.
@@ -79,4 +97,13 @@ export interface ObjectStore {
 
   /** Resolves also where the object is already gone. */
   deleteObject(id: ObjectId, signal: AbortSignal): Promise<void>
+
+  /** How many names `deleteObjects` takes at once; 0 where the store has no such call. */
+  bulkDeletesMax(signal: AbortSignal): Promise<number>
+
+  /**
+   * Deletes objects of one container in one call. Resolves also where some are already gone; rejects
+   * where any of them may still be there.
+   */
+  deleteObjects(container: string, names: readonly string[], signal: AbortSignal): Promise<void>
 }

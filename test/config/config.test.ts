@@ -27,6 +27,7 @@ const machine: Machine = {
   memoryBytes: 2 ** 34,
   isJournalStream: false,
   hasProgram: () => false,
+  hasNativeBz2: false,
   canRead: () => false,
 }
 

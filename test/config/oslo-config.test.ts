@@ -19,6 +19,7 @@ const machine: Machine = {
   memoryBytes: 2 ** 34,
   isJournalStream: false,
   hasProgram: () => true,
+  hasNativeBz2: false,
   canRead: () => true,
 }
 

@@ -159,6 +159,91 @@ export function testVolumes(adapter: string, open: () => Promise<VolumesFixture>
     assert.deepEqual(new Uint8Array(await fixture.bytes(volumeId)), other)
   })
 
+  test(`${adapter}: runs of data go forward and leave out nothing but zeros`, async () => {
+    await using fixture = await open()
+    const sparse = new Uint8Array(10 * 4096 + 512)
+    for (const [start, end] of [
+      [4096, 8192],
+      [5 * 4096 + 1, 5 * 4096 + 2],
+    ] as const) {
+      sparse.fill(7, start, end)
+    }
+    await fixture.put(volumeId, sparse)
+    await using reader = await fixture.volumes.openSource(volume, signal)
+
+    const seen = new Uint8Array(sparse.byteLength)
+    for (let at = 0; ; ) {
+      const run = reader.dataRun(at)
+      if (run === null) break
+      assert.ok(run.start >= at && run.end > run.start && run.end <= sparse.byteLength)
+      await reader.read(run.start, seen.subarray(run.start, run.end))
+      at = run.end
+    }
+
+    assert.deepEqual(seen, sparse)
+    assert.equal(reader.dataRun(sparse.byteLength), null)
+    assert.equal(reader.dataRun(5000)?.start, 5000)
+  })
+
+  test(`${adapter}: a punched extent reads as zeros, or nothing has changed`, async () => {
+    await using fixture = await open()
+    const full = new Uint8Array(4 * 4096).fill(9)
+    await fixture.put(volumeId, full)
+
+    let isPunched: boolean
+    {
+      await using writer = await fixture.volumes.openTarget(volumeId, signal)
+      isPunched = await writer.punch({ offsetBytes: 4096, lengthBytes: 4096 })
+      const beyond = { offsetBytes: 3 * 4096, lengthBytes: 4097 }
+      await assert.rejects(writer.punch(beyond), { code: 'VOLUME_TOO_SMALL' })
+      await writer.sync()
+    }
+
+    if (isPunched) full.fill(0, 4096, 8192)
+    assert.deepEqual(new Uint8Array(await fixture.bytes(volumeId)), full)
+  })
+
+  test(`${adapter}: a volume has the same identity and epoch whenever it is opened, and another's successor its own`, async () => {
+    await using fixture = await open()
+    await fixture.put(volumeId, bytes)
+    await fixture.put(otherId, bytes)
+    const look = async (id: string) => {
+      await using writer = await fixture.volumes.openTarget(id, signal)
+      return { identity: writer.identity, epoch: writer.epoch }
+    }
+
+    const first = await look(volumeId)
+    const again = await look(volumeId)
+    const other = await look(otherId)
+    await fixture.replace(volumeId, bytes)
+    const successor = await look(volumeId)
+
+    assert.deepEqual(again, first)
+    assert.notEqual(other.identity, first.identity)
+    assert.notEqual(other.epoch, first.epoch)
+    assert.notEqual(successor.epoch, first.epoch)
+  })
+
+  test(`${adapter}: a check says VOLUME_CHANGED where the device was replaced, before and after writes`, async () => {
+    await using fixture = await open()
+    await fixture.put(volumeId, bytes)
+    await using writer = await fixture.volumes.openTarget(volumeId, signal)
+    await writer.check()
+    await writer.write(0, Uint8Array.of(1))
+
+    await fixture.replace(volumeId, bytes)
+
+    await assert.rejects(writer.check(), { code: 'VOLUME_CHANGED' })
+  })
+
+  test(`${adapter}: the size by now is the size at opening, where nothing has changed`, async () => {
+    await using fixture = await open()
+    await fixture.put(volumeId, bytes)
+    await using reader = await fixture.volumes.openSource(volume, signal)
+
+    assert.equal(await reader.sizeNow(), 8192)
+  })
+
   test(`${adapter}: opening rejects with the reason of an aborted signal`, async () => {
     await using fixture = await open()
     await fixture.put(volumeId, bytes)

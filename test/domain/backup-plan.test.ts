@@ -59,10 +59,15 @@ test('a sha256file beyond the limit of the store is refused with the block size 
 })
 
 test('what is compressed is verified where it is wanted, or by itself where it is cheap', () => {
+  const usual = { compression: 'zlib', effort: 'compatible', isNative: true } as const
   assert.deepEqual(
-    (['zlib', 'gzip', 'zstd', 'bz2'] as const).map((name) => verifiesUpload('auto', name)),
+    (['zlib', 'gzip', 'zstd', 'bz2'] as const).map((compression) =>
+      verifiesUpload('auto', { ...usual, compression }),
+    ),
     [true, true, false, false],
   )
-  assert.ok(verifiesUpload('on', 'zstd'))
-  assert.ok(!verifiesUpload('off', 'zlib'))
+  assert.ok(!verifiesUpload('auto', { ...usual, effort: 'fast' }))
+  assert.ok(!verifiesUpload('auto', { ...usual, isNative: false }))
+  assert.ok(verifiesUpload('on', { ...usual, compression: 'zstd' }))
+  assert.ok(!verifiesUpload('off', usual))
 })

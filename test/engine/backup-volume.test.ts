@@ -8,13 +8,16 @@ import { memorySpool } from '#src/adapters/spool/memory-spool.ts'
 import { memoryVolumes } from '#src/adapters/volumes/memory-volumes.ts'
 import type { BackupPlan } from '#src/domain/backup-plan.ts'
 import { AgentError, hasCode } from '#src/domain/errors.ts'
-import { backupVolume, type WindowDone } from '#src/engine/backup-volume.ts'
-import { type ByteBudget, byteBudget } from '#src/lib/byte-budget.ts'
+import type { PutChunk } from '#src/domain/lane-tasks.ts'
+import { type BackupProgress, backupVolume } from '#src/engine/backup-volume.ts'
+import { localLanes } from '#src/engine/local-lanes.ts'
+import { openWindowLog } from '#src/engine/window-log.ts'
 import { breathe } from '#src/lib/event-loop.ts'
+import type { Lanes } from '#src/ports/lanes.ts'
 import type { ObjectStore } from '#src/ports/object-store.ts'
 import type { VolumeReader } from '#src/ports/volumes.ts'
 
-import { aPlan, container, never } from '../support/chains.ts'
+import { aLaneJob, aPlan, container, never } from '../support/chains.ts'
 
 const volumeId = '41514981-daa2-4f6e-9fca-6d3e3256440e'
 
@@ -27,7 +30,9 @@ type Choices = {
   readonly plan?: Partial<BackupPlan>
   readonly store?: ObjectStore
   readonly parent?: Uint8Array
-  readonly budget?: ByteBudget
+  readonly volume?: VolumeReader
+  readonly lanes?: Lanes
+  readonly lastNumber?: number
   readonly signal?: AbortSignal
 }
 
@@ -35,21 +40,27 @@ async function backup(bytes: Uint8Array, choices: Choices = {}) {
   const store = choices.store ?? memoryStore()
   await store.ensureContainer(container, never)
   const spool = memorySpool()
-  const own = await spool.open()
-  const parent = choices.parent === undefined ? null : await spool.open()
-  await parent?.append(choices.parent ?? new Uint8Array(0))
+  const parentDigests = choices.parent === undefined ? null : await spool.open()
+  await parentDigests?.append(choices.parent ?? new Uint8Array(0))
   const plan = aPlan({ prefix: 'p', ...choices.plan })
-  const budget = choices.budget ?? byteBudget(1_048_576)
-  const windows: WindowDone[] = []
-  const digests = { parent, own }
-  await using volume = await openVolume(bytes)
-  const signal = choices.signal ?? never
-  for await (const window of backupVolume(volume, store, plan, digests, budget, signal)) {
-    windows.push(window)
-  }
-  const packed = Buffer.alloc(own.sizeBytes)
-  await own.read(0, packed)
-  return { windows, chunks: windows.flatMap(({ chunks }) => chunks), digests: packed, store }
+  await using volume = choices.volume ?? (await openVolume(bytes))
+  const log = await openWindowLog(await spool.open(), await spool.open(), {
+    ...{ backupId: 'b', parentId: null, container, prefix: 'p', sizeBytes: volume.sizeBytes },
+    windowBytes: plan.chunkSizeBytes,
+    blockSizeBytes: plan.blockSizeBytes,
+    zeroChunks: plan.zeroChunks,
+  })
+  const progress: BackupProgress[] = []
+  const lanes = (choices.lanes ?? localLanes()).open(aLaneJob({ store, volume }))
+  const work = { plan, lanes, parentDigests, log, lastNumber: choices.lastNumber ?? 0 }
+  for await (const done of backupVolume(work, choices.signal ?? never)) progress.push(done)
+  const digests = Buffer.alloc(log.digests.sizeBytes)
+  await log.digests.read(0, digests)
+  const noted = await Array.fromAsync(log.done())
+  const chunks: PutChunk[] = noted
+    .toSorted((a, b) => a.index - b.index)
+    .flatMap((window) => window.chunks)
+  return { progress, chunks, digests, store }
 }
 
 function digestsOf(bytes: Uint8Array, blockBytes = 512): Buffer {
@@ -66,12 +77,13 @@ const md5 = (bytes: Uint8Array) => hash('md5', bytes)
 test('a full backup stores every window under its number, and digests of every block', async () => {
   const bytes = randomBytes(10_000)
 
-  const { windows, chunks, digests } = await backup(bytes)
+  const { progress, chunks, digests } = await backup(bytes)
 
   assert.deepEqual(
-    windows.map(({ endBytes }) => endBytes),
+    progress.map(({ endBytes }) => endBytes),
     [4096, 8192, 10_000],
   )
+  assert.equal(progress.at(-1)?.chunkCount, 3)
   assert.deepEqual(
     chunks,
     [
@@ -84,6 +96,8 @@ test('a full backup stores every window under its number, and digests of every b
       lengthBytes,
       compression: 'none',
       md5: md5(bytes.subarray(offsetBytes, offsetBytes + lengthBytes)),
+      storedBytes: lengthBytes,
+      storedMd5: md5(bytes.subarray(offsetBytes, offsetBytes + lengthBytes)),
     })),
   )
   assert.ok(digests.equals(digestsOf(bytes)))
@@ -164,27 +178,25 @@ test('sparse leaves the zeros of a full backup out, and those of an incremental 
   assert.ok(full.digests.equals(digestsOf(bytes)))
 })
 
-test('no more bytes are uploaded at once than whole chunks are allowed', async () => {
+test('what changed in a window is sent several objects at once, and not too many', async () => {
   let inFlight = 0
   let most = 0
   const store = wrapStore(memoryStore(), async ({ method }, run) => {
     if (method !== 'putObject') return run()
     inFlight += 1
     most = Math.max(most, inFlight)
-    await breathe()
-    await breathe()
+    for (let turn = 0; turn < 10; turn += 1) await breathe()
     inFlight -= 1
     return run()
   })
-  await backup(randomBytes(100_000), { store, plan: { uploadsMax: 3, compression: 'none' } })
-  assert.equal(most, 3)
-
-  most = 0
   const before = randomBytes(100_000)
   const after = Buffer.from(before)
   for (let at = 0; at < after.byteLength; at += 1024) after[at] = (after[at] ?? 0) ^ 1
-  await backup(after, { store, parent: digestsOf(before), plan: { uploadsMax: 3 } })
-  assert.ok(most > 3 && most <= 32, `${most} small chunks at once`)
+
+  const plan = { chunkSizeBytes: 32_768, compression: 'none' as const }
+  await backup(after, { store, parent: digestsOf(before), plan })
+
+  assert.ok(most > 3 && most <= 8, `${most} small chunks at once`)
 })
 
 test('what is being uploaded stays as it is until the store has taken it', async () => {
@@ -197,16 +209,15 @@ test('what is being uploaded stays as it is until the store has taken it', async
       return store.putObject(id, body, signal)
     },
   }
-  const budget = byteBudget(3 * 4096) // Every buffer is needed again.
 
-  const { chunks } = await backup(bytes, { store: slow, budget, plan: { compression: 'none' } })
+  const { chunks } = await backup(bytes, { store: slow, plan: { compression: 'none' } })
 
   for (const { name, md5 } of await store.listPage(container, '', '', never)) {
     assert.equal(md5, chunks.find((chunk) => chunk.name === name)?.md5)
   }
 })
 
-test('the first failure ends a backup, with nothing left running and nothing taken', async () => {
+test('the first failure ends a backup, with nothing left running and the lane free', async () => {
   let calls = 0
   let running = 0
   const store = wrapStore(memoryStore(), async ({ method }, run, signal) => {
@@ -223,15 +234,14 @@ test('the first failure ends a backup, with nothing left running and nothing tak
       running -= 1
     }
   })
-  const budget = byteBudget(100_000)
+  await using lanes = localLanes()
 
-  await assert.rejects(backup(randomBytes(300_000), { store, budget }), (error) =>
+  await assert.rejects(backup(randomBytes(300_000), { store, lanes }), (error) =>
     hasCode(error, 'STORE_FULL'),
   )
 
   assert.equal(running, 0)
-  using all = await budget.take(100_000, AbortSignal.timeout(1000))
-  assert.ok(all)
+  await backup(randomBytes(300_000), { store, lanes })
 })
 
 test('a backup that is told to stop ends with the reason', async () => {
@@ -247,14 +257,40 @@ test('a backup that is told to stop ends with the reason', async () => {
   await assert.rejects(work, (error) => hasCode(error, 'OPERATION_CANCELLED'))
 })
 
+test('a window that is done again, since its lane died, leaves no other objects', async () => {
+  const before = randomBytes(16_384)
+  const after = Buffer.from(before)
+  for (const at of [0, 700, 4000, 4096, 9000]) after[at] = (after[at] ?? 0) ^ 1
+  const once = localLanes()
+  const twice: Lanes = {
+    ...once,
+    open(job) {
+      const use = once.open(job)
+      return {
+        ...use,
+        async storeWindow(...asked) {
+          await use.storeWindow(...asked)
+          return use.storeWindow(...asked)
+        },
+      }
+    },
+  }
+
+  const { chunks, store } = await backup(after, { parent: digestsOf(before), lanes: twice })
+
+  const there = await store.listPage(container, '', '', never)
+  assert.equal(chunks.length, 4)
+  assert.deepEqual(
+    there.map(({ name }) => name),
+    chunks.map(({ name }) => name),
+  )
+})
+
 test('a volume that ends too early ends the backup', async () => {
   const volume = await openVolume(randomBytes(5000))
   const longer: VolumeReader = { ...volume, sizeBytes: 9000 }
-  const own = await memorySpool().open()
-  const store = memoryStore()
-  await store.ensureContainer(container, never)
-  const digests = { parent: null, own }
-  const work = backupVolume(longer, store, aPlan({ prefix: 'p' }), digests, byteBudget(1e6), never)
 
-  await assert.rejects(Array.fromAsync(work), (error) => hasCode(error, 'VOLUME_CHANGED'))
+  const work = backup(Buffer.alloc(0), { volume: longer, plan: { chunkSizeBytes: 8192 } })
+
+  await assert.rejects(work, (error) => hasCode(error, 'VOLUME_CHANGED'))
 })

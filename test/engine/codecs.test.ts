@@ -181,3 +181,21 @@ test('without a program, broken bz2 and an abort end the thread that reads it', 
     /stopped/,
   )
 })
+
+for (const codec of codecs) {
+  test(`${codec} that is told to stop says so, and blames nobody`, async () => {
+    const plain = Buffer.alloc(100_000, 'some text ')
+    const { body } = await compress(plain, codec, never)
+    const reason = new Error('told to stop')
+    for (const isBefore of [true, false]) {
+      const stop = new AbortController()
+      await using decoder = await openDecoder(codec, 100_000, () => {}, stop.signal)
+
+      if (isBefore) stop.abort(reason)
+      const writing = decoder.write(body).then(() => decoder.end())
+      stop.abort(reason)
+
+      await assert.rejects(writing, reason)
+    }
+  })
+}

@@ -12,12 +12,17 @@ import { extentSet } from '#src/domain/extents.ts'
 import { metadataName, sha256fileName } from '#src/domain/object-names.ts'
 import type { BackupPlace } from '#src/engine/read-manifest.ts'
 import { readMetadata, readParentDigests } from '#src/engine/read-manifest.ts'
-import { restoreVolume } from '#src/engine/restore-volume.ts'
-import { byteBudget } from '#src/lib/byte-budget.ts'
 import type { ObjectStore } from '#src/ports/object-store.ts'
 import type { VolumeWriter } from '#src/ports/volumes.ts'
 
-import { aChain, addBackup, container, never, readChain, restoreChain } from '../support/chains.ts'
+import {
+  aChain,
+  addBackup,
+  container,
+  never,
+  restoreChain,
+  restoreOnto,
+} from '../support/chains.ts'
 
 const dirt = 0xee
 const streamed = { memoryMax: 1024, workers: 1 } // Chunks of 4096 bytes are not held.
@@ -171,7 +176,7 @@ test('each object is fetched once, and those that newer ones cover not at all', 
   await addBackup(chain, after)
   const fetched: string[] = []
   const store = wrapStore(chain.store, ({ method, name }, run) => {
-    if (method === 'getObject' && /-\d+$/.test(name ?? '')) fetched.push(name ?? '')
+    if (method === 'getUndigested' && /-\d+$/.test(name ?? '')) fetched.push(name ?? '')
     return run()
   })
   const target = Buffer.alloc(16_384, dirt)
@@ -206,17 +211,6 @@ async function aTarget(bytes: Buffer) {
   return { counting, counts }
 }
 
-async function restoreOnto(
-  store: ObjectStore,
-  places: readonly BackupPlace[],
-  target: VolumeWriter,
-  volumeIsNew: boolean,
-): Promise<void> {
-  const options = { volumeIsNew, memoryMax: 1e9, workers: 1, restored: extentSet() }
-  const links = await readChain(store, places)
-  await Array.fromAsync(restoreVolume(links, target, store, options, byteBudget(1e9), never))
-}
-
 test('zeros are written only where the volume has something else, and all is synced', async () => {
   for (const compression of ['none', 'zlib', 'zstd'] as const) {
     for (const volumeIsNew of [true, false]) {
@@ -228,7 +222,7 @@ test('zeros are written only where the volume has something else, and all is syn
       dirty[20 * 65_536 + 5] = 1
       const { counting, counts } = await aTarget(dirty)
 
-      await restoreOnto(chain.store, chain.places, counting, volumeIsNew)
+      await restoreOnto(chain.store, chain.places, counting, { volumeIsNew })
 
       assert.ok(dirty.equals(bytes))
       assert.equal(counts.writtenBytes, 65_536 + 2 * 65_536)
@@ -253,26 +247,29 @@ test('a body that is almost that of a known all-zero chunk is still looked at', 
   }
 })
 
-test('a restore that is told to stop ends with the reason, and gives back what it took', async () => {
+test('a restore that is told to stop ends with the reason, and nothing of it runs on', async () => {
   const chain = await aChain()
   await addBackup(chain, randomBytes(100_000), { compression: 'none' })
   const stop = new AbortController()
   let calls = 0
-  const store = wrapStore(chain.store, ({ method }, run) => {
-    calls += method === 'getObject' ? 1 : 0
+  let running = 0
+  const store = wrapStore(chain.store, async ({ method }, run) => {
+    calls += method === 'getUndigested' ? 1 : 0
     if (calls === 5) stop.abort(new AgentError('OPERATION_CANCELLED', 'stopped'))
-    return run()
+    running += 1
+    try {
+      return await run()
+    } finally {
+      running -= 1
+    }
   })
   const { counting } = await aTarget(Buffer.alloc(100_000))
-  const links = await readChain(chain.store, chain.places)
-  const budget = byteBudget(20_000)
-  const options = { volumeIsNew: false, memoryMax: 1e9, workers: 1, restored: extentSet() }
 
-  const work = restoreVolume(links, counting, store, options, budget, stop.signal)
+  const work = restoreOnto(store, chain.places, counting, {}, stop.signal)
 
-  await assert.rejects(Array.fromAsync(work), (error) => hasCode(error, 'OPERATION_CANCELLED'))
-  using all = await budget.take(20_000, AbortSignal.timeout(1000))
-  assert.ok(all)
+  await assert.rejects(work, (error) => hasCode(error, 'OPERATION_CANCELLED'))
+  assert.equal(running, 0)
+  assert.equal(calls, 5)
 })
 
 test('a parent without a sha256file is refused with the advice to take a full backup', async () => {

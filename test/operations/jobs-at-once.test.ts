@@ -6,7 +6,6 @@ import { memoryStore } from '#src/adapters/object-store/memory-store.ts'
 import { retryingStore } from '#src/adapters/object-store/retrying-store.ts'
 import { wrapStore } from '#src/adapters/object-store/wrap-store.ts'
 import { AgentError } from '#src/domain/errors.ts'
-import { byteBudget } from '#src/lib/byte-budget.ts'
 import { breathe } from '#src/lib/event-loop.ts'
 import type { ObjectStore } from '#src/ports/object-store.ts'
 import { driverBench, type Ended } from '../support/driver-bench.ts'
@@ -46,9 +45,8 @@ for (const { memoryMax, workers, compression } of rooms) {
   test(`15 jobs at once end in ${room}, with every byte right (seed ${seed})`, async () => {
     const random = randomNumbers(seed)
     const store = unevenStore(random)
-    const budget = byteBudget(memoryMax)
     const sizes = { objectSizeBytes: 50 * mib, blockSizeBytes: 32_768, memoryMax, workers }
-    const bench = driverBench({ store, budget, sizes, compression, verifyUpload: 'off' })
+    const bench = driverBench({ store, sizes, compression, verifyUpload: 'off' })
     const sizeBytes = () => 1 + Math.floor((0.2 + random()) * 20 * mib)
 
     const volumes = Array.from({ length: 5 }, (_, index) =>
@@ -89,7 +87,5 @@ for (const { memoryMax, workers, compression } of rooms) {
     assert.equal(restored.length, 14)
     for (const { wanted, found } of restored) assert.ok(found.equals(wanted), 'other bytes')
     assert.deepEqual(await bench.names('volumebackups', doomed.record.service_metadata ?? ''), [])
-    const all = await budget.take(memoryMax, AbortSignal.timeout(1000))
-    all[Symbol.dispose]()
   })
 }

@@ -18,10 +18,13 @@ function setUp(operations: Partial<Operations>, jobsMax = 4, journal = memoryJou
   const publisher = recordingPublisher()
   const stop = new AbortController()
   const never: RunOperation = async () => ({ record: {} })
+  const forgotten: string[] = []
+  const work = { forget: async (jobId: string) => void forgotten.push(jobId) }
   const runner = jobRunner({
     journal,
     outbox: journal,
     publisher,
+    work,
     operations: { create: never, restore: never, delete: never, ...operations },
     host: 'host-1',
     jobsMax,
@@ -33,6 +36,8 @@ function setUp(operations: Partial<Operations>, jobsMax = 4, journal = memoryJou
   return {
     journal,
     runner,
+    /** The jobs whose kept files were removed. */
+    forgotten,
     ask(request: JobRequest): Job {
       const acceptance = journal.accept(aDelivery(request))
       assert.ok(acceptance.kind === 'new')

@@ -11,7 +11,6 @@ import { inflateSync } from 'node:zlib'
 import { memoryStore } from '#src/adapters/object-store/memory-store.ts'
 import { type Around, wrapStore } from '#src/adapters/object-store/wrap-store.ts'
 import { AgentError } from '#src/domain/errors.ts'
-import { byteBudget } from '#src/lib/byte-budget.ts'
 import type { Volumes } from '#src/ports/volumes.ts'
 
 import { aRecord } from '../support/builders.ts'
@@ -169,41 +168,6 @@ test('an incremental of an unchanged volume has no chunks and both documents', a
   const prefix = record.service_metadata ?? ''
   const names = await bench.names('volumebackups', prefix)
   assert.deepEqual(names, [`${prefix}_metadata`, `${prefix}_sha256file`])
-})
-
-test('a backup never holds more than memory_max in buffers', async () => {
-  const memoryMax = 6 * windowBytes
-  const budget = byteBudget(memoryMax)
-  let heldMax = 0
-  let held = 0
-  const counted = {
-    bytesMax: budget.bytesMax,
-    async take(bytes: number, signal: AbortSignal) {
-      const taken = await budget.take(bytes, signal)
-      held += bytes
-      heldMax = Math.max(heldMax, held)
-      let rest = bytes
-      return {
-        buffer: taken.buffer.bind(taken),
-        shrink(to: number) {
-          held -= Math.max(0, rest - to)
-          rest = Math.min(rest, to)
-          taken.shrink(to)
-        },
-        [Symbol.dispose]() {
-          held -= rest
-          rest = 0
-          taken[Symbol.dispose]()
-        },
-      }
-    },
-  }
-  const bench = driverBench({ budget: counted })
-
-  await bench.create(randomBytes(64 * windowBytes))
-
-  assert.ok(heldMax >= 2 * windowBytes && heldMax <= memoryMax, `${heldMax} of ${memoryMax}`)
-  assert.equal(held, 0)
 })
 
 test('other work gets its turn between the chunks of a backup', async () => {

@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import process from 'node:process'
 import { after, test } from 'node:test'
 
 const destdir = mkdtempSync(path.join(tmpdir(), 'cba-install-'))
@@ -40,6 +41,59 @@ test('what is installed runs on its own, wherever it is called from', async () =
 
   assert.equal(code, 0)
   assert.equal(stdout, readFileSync(path.join(checkout, 'config/agent.conf.sample'), 'utf8'))
+})
+
+const acceleratorFile = `native/build/accelerator-linux-${process.arch}.node`
+
+/** What the installed Node says of the accelerator that the installed agent loads. */
+async function acceleratorOf(root: string): Promise<string> {
+  const library = path.join(root, 'usr/lib/cinder-backup-agent')
+  const loader = path.join(library, 'src/adapters/accelerator/native-accelerator.ts')
+  const code = `import('${loader}').then(({ loadAccelerator }) => console.log(loadAccelerator().why))`
+  return (await run(path.join(library, 'bin/node'), ['-e', code])).stdout
+}
+
+test('the accelerator is installed where it was built, and found there', async () => {
+  await run(install, [], { DESTDIR: destdir })
+
+  assert.match(await acceleratorOf(destdir), /libdeflate.*two lanes/)
+
+  rmSync(path.join(destdir, 'usr/lib/cinder-backup-agent', acceleratorFile))
+  assert.match(await acceleratorOf(destdir), /was built$/m)
+})
+
+test('what is packed is all that an installation needs', async () => {
+  const root = mkdtempSync(path.join(destdir, 'packed-'))
+  const packed = await run(path.join(checkout, 'scripts/dist'), [root])
+  assert.deepEqual([packed.code, packed.stderr], [0, ''])
+  const file = packed.stdout.trim()
+  assert.match(path.basename(file), /^cinder-backup-agent-\d+\.\d+\.\d+-linux-\w+\.tar\.gz$/)
+  await run('tar', ['-xzf', file], {}, root)
+  const unpacked = path.join(root, path.basename(file, '.tar.gz'))
+
+  const installed = await run(path.join(unpacked, 'scripts/install'), [], { DESTDIR: root })
+
+  assert.deepEqual([installed.code, installed.stderr], [0, ''])
+  const { stdout } = await run(path.join(root, 'usr/bin/cinder-backup-agent'), ['config', 'sample'])
+  assert.equal(stdout, readFileSync(path.join(checkout, 'config/agent.conf.sample'), 'utf8'))
+  assert.match(await acceleratorOf(root), /libdeflate.*two lanes/)
+  const sums = await run('sha256sum', ['--check', `${file}.sha256`], {}, root)
+  assert.equal(sums.code, 0, sums.stderr)
+})
+
+test('a host without a compiler is told so, and what can go without it goes on', async () => {
+  const root = mkdtempSync(path.join(destdir, 'no-compiler-'))
+  await run('cp', ['-r', path.join(checkout, 'scripts'), root])
+  const build = (...words: string[]) =>
+    run(path.join(root, 'scripts/native'), words, { CC: 'no-such-compiler' })
+
+  const demanded = await build()
+  const wanted = await build('--if-possible')
+
+  assert.equal(demanded.code, 1)
+  assert.match(demanded.stderr, /^native: no C compiler \(no-such-compiler\) here; install .*\n$/)
+  assert.equal(wanted.code, 0)
+  assert.match(wanted.stderr, /^native: no C compiler .* goes without its accelerator\n$/)
 })
 
 test('installing again keeps the configuration of the site and no file of before', async () => {

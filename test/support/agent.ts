@@ -98,7 +98,7 @@ export type AgentProcess = {
   readonly exitCode: number | null
 }
 
-const command = path.join(checkout, 'bin/cinder-backup-agent')
+const agentCommand = path.join(checkout, 'bin/cinder-backup-agent')
 
 /** Starts an agent as a process; resolves once it consumes. It is killed after the test. */
 export async function startAgent(owner: Owner, home: AgentHome): Promise<AgentProcess> {
@@ -107,15 +107,16 @@ export async function startAgent(owner: Owner, home: AgentHome): Promise<AgentPr
   return agent
 }
 
-/** The same without waiting for it to consume. */
+/** The same without waiting for it to consume. `command` is another agent, or what starts it. */
 export function spawnAgent(
   owner: Owner,
   { folder, configFile }: AgentHome,
   env: NodeJS.ProcessEnv = {},
+  [command = agentCommand, ...args]: readonly string[] = [],
 ): AgentProcess {
   const logFile = path.join(folder, `agent-${process.hrtime.bigint()}.log`)
   const output = openSync(logFile, 'w')
-  const child = spawn(command, ['serve', '--config-file', configFile], {
+  const child = spawn(command, [...args, 'serve', '--config-file', configFile], {
     stdio: ['ignore', output, output],
     env: { ...process.env, ...env },
   })

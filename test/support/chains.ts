@@ -1,26 +1,33 @@
 import { randomUUID } from 'node:crypto'
 
+import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { memoryStore } from '#src/adapters/object-store/memory-store.ts'
 import { memorySpool } from '#src/adapters/spool/memory-spool.ts'
 import { memoryVolumes } from '#src/adapters/volumes/memory-volumes.ts'
 import type { BackupPlan } from '#src/domain/backup-plan.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import { documentHeader } from '#src/domain/document-header.ts'
-import { extentSet } from '#src/domain/extents.ts'
+import { type ExtentSet, extentSet } from '#src/domain/extents.ts'
 import { metadataName, sha256fileName, swiftPrefix } from '#src/domain/object-names.ts'
 import { backupVolume } from '#src/engine/backup-volume.ts'
-import { chunkList } from '#src/engine/chunk-list.ts'
+import type { ExpectedDigests } from '#src/engine/expected-digests.ts'
+import { localLanes } from '#src/engine/local-lanes.ts'
 import {
   type BackupPlace,
   type Manifest,
   readMetadata,
   readParentDigests,
+  readSha256file,
 } from '#src/engine/read-manifest.ts'
+import { openRestoreLog } from '#src/engine/restore-log.ts'
 import { type RestoreOptions, restoreVolume } from '#src/engine/restore-volume.ts'
+import { openWindowLog } from '#src/engine/window-log.ts'
 import { metadataBody, sha256fileBody } from '#src/engine/write-manifest.ts'
-import { byteBudget } from '#src/lib/byte-budget.ts'
+import type { Accelerator } from '#src/ports/accelerator.ts'
+import type { LaneJob } from '#src/ports/lanes.ts'
 import type { ObjectStore } from '#src/ports/object-store.ts'
 import type { SpoolFile } from '#src/ports/spool.ts'
+import type { VolumeWriter } from '#src/ports/volumes.ts'
 
 import { aRecord } from './builders.ts'
 
@@ -47,6 +54,7 @@ export function aPlan(fields: Partial<BackupPlan> = {}): BackupPlan {
     chunkSizeBytes: 4096,
     blockSizeBytes: 512,
     compression: 'zlib',
+    effort: 'compatible',
     uploadsMax: 4,
     zeroChunks: 'compat',
     verifiesUpload: true,
@@ -54,7 +62,24 @@ export function aPlan(fields: Partial<BackupPlan> = {}): BackupPlan {
   }
 }
 
-export type BackupChoices = Partial<BackupPlan> & { readonly volumeMeta?: string | null }
+export type BackupChoices = Partial<BackupPlan> & {
+  readonly volumeMeta?: string | null
+  readonly accelerator?: Accelerator | null
+}
+
+export function aLaneJob({ store, volume }: Pick<LaneJob, 'store' | 'volume'>): LaneJob {
+  const log = recordingLog()
+  return {
+    id: 'job',
+    projectId: null,
+    kind: 'create',
+    store,
+    access: null,
+    volume,
+    chunksMax: 4,
+    log,
+  }
+}
 
 /** Adds a backup of `bytes` to the chain: full when it is the first, else an incremental. */
 export async function addBackup(
@@ -69,11 +94,10 @@ export async function addBackup(
   const record = aRecord({ volume_id: volumeId, parent_id: parentId, container })
   const stamp = '20261123002624'
   const prefix = swiftPrefix({ volumeId, backupId: record.id, stamp }, 'nova')
-  const { volumeMeta = null, ...fields } = choices
+  const { volumeMeta = null, accelerator: _, ...fields } = choices
   const plan = aPlan({ ...fields, prefix })
 
   const spool = memorySpool()
-  const own = await spool.open()
   let parentDigests: SpoolFile | null = null
   if (parent !== undefined) {
     parentDigests = await spool.open()
@@ -81,19 +105,23 @@ export async function addBackup(
   }
   const volumes = memoryVolumes(new Map([[volumeId, bytes]]))
   await using volume = await volumes.openSource({ volumeId, snapshotId: null }, signal)
-  const chunks = chunkList(await spool.open(), prefix)
-  const digests = { parent: parentDigests, own }
-  const budget = byteBudget(64 * plan.chunkSizeBytes)
-  for await (const window of backupVolume(volume, store, plan, digests, budget, signal)) {
-    await chunks.append(window.chunks)
-  }
+  const log = await openWindowLog(await spool.open(), await spool.open(), {
+    ...{ backupId: record.id, parentId, container, prefix },
+    sizeBytes: bytes.byteLength,
+    windowBytes: plan.chunkSizeBytes,
+    blockSizeBytes: plan.blockSizeBytes,
+    zeroChunks: plan.zeroChunks,
+  })
+  await using lanes = localLanes(choices.accelerator).open(aLaneJob({ store, volume }))
+  const work = { plan, lanes, parentDigests, log, lastNumber: 0 }
+  await Array.fromAsync(backupVolume(work, signal))
 
   const header = documentHeader(record)
-  const sha256file = sha256fileBody(header, plan.blockSizeBytes, own)
+  const sha256file = sha256fileBody(header, plan.blockSizeBytes, log.digests)
   await store.putObject({ container, name: sha256fileName(prefix) }, sha256file, signal)
   const isSparse = plan.zeroChunks === 'sparse' && parentId === null
   const zerosLeftOutOfBytes = isSparse ? bytes.byteLength : null
-  const metadata = await metadataBody({ header, parentId, volumeMeta, zerosLeftOutOfBytes }, chunks)
+  const metadata = await metadataBody({ header, parentId, volumeMeta, zerosLeftOutOfBytes }, log)
   await store.putObject({ container, name: metadataName(prefix) }, metadata, signal)
   places.push({ container, prefix, record })
   return record
@@ -110,27 +138,46 @@ export async function readChain(
   return links
 }
 
+export type RestoreChoices = Partial<RestoreOptions> & {
+  readonly restored?: ExtentSet
+  readonly accelerator?: Accelerator | null
+  /** Whether the sha256file of the last backup is used; it is, unless it is said. */
+  readonly usesDigests?: boolean
+}
+
 /** Restores the last of `places` onto `target`, in place. */
 export async function restoreChain(
   store: ObjectStore,
   places: readonly BackupPlace[],
   target: Uint8Array,
-  options: Partial<RestoreOptions> = {},
+  choices: RestoreChoices = {},
   signal: AbortSignal = never,
 ): Promise<void> {
   const volumeId = randomUUID()
+  const volumes = memoryVolumes(new Map([[volumeId, target]]))
+  await using volume = await volumes.openTarget(volumeId, signal)
+  await restoreOnto(store, places, volume, choices, signal)
+}
+
+export async function restoreOnto(
+  store: ObjectStore,
+  places: readonly BackupPlace[],
+  target: VolumeWriter,
+  choices: RestoreChoices = {},
+  signal: AbortSignal = never,
+): Promise<void> {
+  const { restored = extentSet(), accelerator = null, usesDigests = true, ...options } = choices
   const links = await readChain(store, places)
-  await using volume = await memoryVolumes(new Map([[volumeId, target]])).openTarget(
-    volumeId,
-    signal,
-  )
-  const chosen = {
-    volumeIsNew: false,
-    memoryMax: 64 * 1_048_576,
-    workers: 2,
-    restored: extentSet(),
-    ...options,
+  const file = await memorySpool().open()
+  let expected: ExpectedDigests | null = null
+  const place = places.at(-1)
+  if (usesDigests && place !== undefined) {
+    const { blockSizeBytes } = await readSha256file(store, place, file, signal)
+    expected = { blockSizeBytes, digests: file }
   }
-  const budget = byteBudget(chosen.memoryMax)
-  for await (const _ of restoreVolume(links, volume, store, chosen, budget, signal));
+  const log = await openRestoreLog(await memorySpool().open(), links, target)
+  await using lanes = localLanes(accelerator).open(aLaneJob({ store, volume: target }))
+  const chosen = { volumeIsNew: false, memoryMax: 64 * 1_048_576, workers: 2, ...options }
+  const work = { links, target, lanes, expected, log, restored, options: chosen }
+  await Array.fromAsync(restoreVolume(work, signal))
 }

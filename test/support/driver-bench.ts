@@ -8,7 +8,7 @@ import type { BackupRecord } from '#src/domain/backup-record.ts'
 import type { JobRequest, Operation } from '#src/domain/job.ts'
 import { metadataName } from '#src/domain/object-names.ts'
 import { swiftLayout } from '#src/domain/store-layout.ts'
-import { byteBudget } from '#src/lib/byte-budget.ts'
+import { localLanes } from '#src/engine/local-lanes.ts'
 import { type CreateDeps, createBackup } from '#src/operations/create-backup.ts'
 import { deleteBackup } from '#src/operations/delete-backup.ts'
 import type { Result, RunOperation } from '#src/operations/operation.ts'
@@ -31,6 +31,8 @@ export type BenchOptions = Partial<Omit<CreateDeps, 'stores' | 'journal' | 'volu
   readonly wrapVolumes?: (volumes: Volumes) => Volumes
 }
 
+type Start = { readonly jobId?: string; readonly stop?: AbortSignal }
+
 export function driverBench({
   store = memoryStore(),
   wrapVolumes = (volumes) => volumes,
@@ -38,20 +40,23 @@ export function driverBench({
 }: BenchOptions = {}) {
   const contents = new Map<string, Uint8Array>()
   const records = new Map<string, BackupRecord>()
+  const reached: number[] = []
   const log = recordingLog()
   const signal = AbortSignal.timeout(60_000)
   const layout = swiftLayout('volumebackups', 'nova')
   const memoryMax = 4 * 1024 * 1024
   const deps: CreateDeps = {
     journal: { record: (id) => records.get(id) ?? null },
-    stores: { layout, storeFor: () => store },
+    stores: { layout, storeFor: () => store, accessFor: () => null },
     volumes: wrapVolumes(memoryVolumes(contents)),
     spool: memorySpool(),
-    budget: byteBudget(memoryMax),
+    lanes: localLanes(),
+    accelerator: null,
     service: 'cinder.backup.drivers.swift.SwiftBackupDriver',
     availabilityZone: 'nova',
     sizes: { objectSizeBytes: windowBytes, blockSizeBytes: blockBytes, memoryMax, workers: 2 },
     compression: 'zlib',
+    effort: 'compatible',
     zeroChunks: 'compat',
     verifyUpload: 'on',
     uploadsMax: 4,
@@ -63,10 +68,11 @@ export function driverBench({
     delete: deleteBackup({ storeFor: () => store, layout }),
   }
 
-  async function run(request: JobRequest): Promise<Ended> {
-    let { record } = request.backup
+  async function run(request: JobRequest, { jobId, stop = signal }: Start = {}): Promise<Ended> {
+    const asked = request.backup.record
+    let record = (jobId === undefined ? null : records.get(asked.id)) ?? asked
     const job = {
-      id: randomUUID(),
+      id: jobId ?? randomUUID(),
       request,
       context: aContext(),
       record,
@@ -80,8 +86,15 @@ export function driverBench({
       records.set(record.id, record)
     }
     const result = await operations[request.operation](
-      { job, log, record: () => record, change, progress: () => undefined },
-      signal,
+      {
+        job,
+        log,
+        record: () => record,
+        change,
+        reached: (bytesDone) => void reached.push(bytesDone),
+        progress: () => undefined,
+      },
+      stop,
     )
     await change(result.record)
     return { record, extra: result.extra }
@@ -91,8 +104,13 @@ export function driverBench({
     store,
     contents,
     records,
+    /** What the operations noted of their progress. */
+    reached,
     log,
     signal,
+
+    /** Runs a job; one that was cut short is started again under its id. */
+    run,
 
     /** Backs `bytes` up, as a new volume or as the volume of the parent. */
     create(

@@ -135,7 +135,11 @@ function relay(
   if (fault?.kind === 'hang') return
   if (fault?.kind === 'answer') {
     request.resume() // Let the body come: the answer must not be lost in a reset.
-    request.on('end', () => answer.writeHead(fault.status, fault.headers).end(fault.body))
+    // As Swift does, it states the length of what it says.
+    const length = { 'content-length': Buffer.byteLength(fault.body ?? '') }
+    request.on('end', () =>
+      answer.writeHead(fault.status, { ...length, ...fault.headers }).end(fault.body),
+    )
     return
   }
   const onward = http.request(target, {

@@ -30,6 +30,7 @@ export function handlerBench(changes: Partial<HandlerDeps> = {}) {
     journal,
     outbox: journal,
     publisher,
+    work: { forget: async () => undefined },
     operations: { create: untilCancelled, restore: untilCancelled, delete: untilCancelled },
     host: 'host-1',
     jobsMax: 4,

@@ -50,6 +50,7 @@ export async function attachLoop(
   { readOnly = false, partitions = false } = {},
 ): Promise<LoopDevice> {
   const flags = [...(readOnly ? ['--read-only'] : []), ...(partitions ? ['--partscan'] : [])]
+  const target = await realpath(file) // Now: the file system may be gone when the device is.
   const device = await losetup('--find', '--show', ...flags, file)
   let isAttached = true
   return {
@@ -59,7 +60,7 @@ export async function attachLoop(
       if (!isAttached) return
       isAttached = false
       await losetup('--detach', device)
-      await detached(device, file)
+      await detached(device, target)
     },
   }
 }
@@ -74,7 +75,7 @@ async function detached(device: string, file: string): Promise<void> {
   const signal = AbortSignal.timeout(10_000)
   const backing = `/sys/block/${path.basename(device)}/loop/backing_file`
   const isOurs = async () =>
-    (await readFile(backing, 'utf8').catch(() => '')).trimEnd().startsWith(await realpath(file))
+    (await readFile(backing, 'utf8').catch(() => '')).trimEnd().startsWith(file)
   while (await isOurs()) await delay(5, signal)
 }
 

@@ -10,6 +10,7 @@ import { backupToPrimitive } from '#src/adapters/rpc/versioned-object.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import type { Operation } from '#src/domain/job.ts'
 import type { JsonObject } from '#src/domain/json.ts'
+import type { RequestContext } from '#src/domain/request-context.ts'
 import { monotonicMs } from '#src/lib/clock.ts'
 import { aContext } from './builders.ts'
 
@@ -50,11 +51,11 @@ export type SteadyPeer = {
 const exchange = 'openstack'
 const queues = ['notifications.info', 'notifications.error']
 
-/** `durable`: as the other side declares its queues, so that they outlive the broker too. */
+/** `context`: whose requests it sends. `durable`: as the other side declares its queues, so that they outlive the broker too. */
 export async function steadyPeer(
   owner: Pick<TestContext, 'after'>,
   amqpUrl: string,
-  { durable = false } = {},
+  { durable = false, context = {} }: { durable?: boolean; context?: Partial<RequestContext> } = {},
 ): Promise<SteadyPeer> {
   const heard: Heard[] = []
   const stop = new AbortController()
@@ -140,7 +141,7 @@ export async function steadyPeer(
           method: `${operation}_backup`,
           version: '2.0',
           args: { backup: backupToPrimitive({ record, parent: null }), ...extra },
-          context: aContext({ projectId: record.project_id, userId: record.user_id }),
+          context: aContext({ projectId: record.project_id, userId: record.user_id, ...context }),
           uniqueId: randomUUID().replaceAll('-', ''),
           replyTo: null,
         },

@@ -120,7 +120,8 @@ test('a restore outlives 503, cut and shortened answers, and bits that flip on t
   proxy.inject({ kind: 'shorten-answer', toBytes: 2000 }, { method: 'GET', path: /_metadata$/ })
   const restored = await agent.restore(record, noise('dirt', source.length))
   assert.equal(sha256(restored), sha256(source))
-  assert.ok(retries(agent) >= 7)
+  // A bit that flips is seen by the sha256file, and the object fetched once more: no call has failed.
+  assert.ok(retries(agent) >= 6)
 })
 
 test('a store that goes on failing ends the job with its last answer, and the agent goes on', async (t) => {

@@ -279,7 +279,7 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
   )
   const setRecord = statement('UPDATE jobs SET record = ? WHERE id = ?')
   const raise = statement(
-    'UPDATE jobs SET high_water_bytes = ?1, starts = 1 WHERE id = ?2 AND high_water_bytes < ?1',
+    'UPDATE jobs SET high_water_bytes = ?1, starts = 0 WHERE id = ?2 AND high_water_bytes < ?1',
   )
   const setToken = statement('UPDATE jobs SET context = ?, token = ? WHERE id = ? RETURNING *')
   const forgetStart = statement('UPDATE jobs SET starts = starts - 1 WHERE id = ? AND starts > 0')

@@ -1,7 +1,15 @@
 import { hash } from 'node:crypto'
 
 import { AgentError } from '../../domain/errors.ts'
-import type { ObjectId, ObjectStore, StreamedBody } from '../../ports/object-store.ts'
+import type { Extent } from '../../domain/extents.ts'
+import type {
+  DigestedBody,
+  ObjectId,
+  ObjectSink,
+  ObjectStore,
+  StreamedBody,
+} from '../../ports/object-store.ts'
+import { isWhole, noBulkDelete, wholeBytes } from './store-bodies.ts'
 import { checkObjectName, containerParts } from './store-names.ts'
 
 const pieceBytes = 64 * 1024
@@ -14,6 +22,33 @@ export function memoryStore(pageLimit = 1000): ObjectStore {
     checkObjectName({ container, name })
     containerParts(container, { bytesMax: 256, mayNest: false })
     return containers.get(container)
+  }
+
+  /** Pours the object, or a part of it; resolves to its bytes. */
+  const get = async (
+    id: ObjectId,
+    sink: ObjectSink,
+    signal: AbortSignal,
+    part: Extent | null = null,
+  ): Promise<Buffer> => {
+    signal.throwIfAborted()
+    const whole = objectsOf(id)?.get(id.name)
+    const { offsetBytes, lengthBytes } = part ?? { offsetBytes: 0, lengthBytes: Infinity }
+    const bytes = whole?.subarray(offsetBytes, offsetBytes + lengthBytes)
+    if (bytes === undefined) {
+      const message = `get ${id.container}/${id.name}: there is no such object`
+      throw new AgentError('OBJECT_NOT_FOUND', message, { ...id })
+    }
+    if (part !== null && bytes.byteLength < lengthBytes) {
+      const message = `get ${id.container}/${id.name}: it ends before ${offsetBytes + lengthBytes} bytes`
+      throw new AgentError('DOWNLOAD_CORRUPT', message, { ...id })
+    }
+    await sink.start()
+    for (let start = 0; start < bytes.byteLength; start += pieceBytes) {
+      signal.throwIfAborted()
+      await sink.write(bytes.subarray(start, start + pieceBytes))
+    }
+    return bytes
   }
 
   return {
@@ -42,19 +77,10 @@ export function memoryStore(pageLimit = 1000): ObjectStore {
       return { sizeBytes: bytes.byteLength, md5: hash('md5', bytes) }
     },
     getObject: async (id, sink, signal) => {
-      signal.throwIfAborted()
-      const bytes = objectsOf(id)?.get(id.name)
-      if (bytes === undefined) {
-        const message = `get ${id.container}/${id.name}: there is no such object`
-        throw new AgentError('OBJECT_NOT_FOUND', message, { ...id })
-      }
-      await sink.start()
-      for (let start = 0; start < bytes.byteLength; start += pieceBytes) {
-        signal.throwIfAborted()
-        await sink.write(bytes.subarray(start, start + pieceBytes))
-      }
+      const bytes = await get(id, sink, signal)
       return { sizeBytes: bytes.byteLength, md5: hash('md5', bytes) }
     },
+    getUndigested: async (id, sink, signal, part) => (await get(id, sink, signal, part)).byteLength,
     listPage: async (container, prefix, after, signal) => {
       signal.throwIfAborted()
       containerParts(container, { bytesMax: 256, mayNest: false })
@@ -68,11 +94,15 @@ export function memoryStore(pageLimit = 1000): ObjectStore {
       signal.throwIfAborted()
       objectsOf(id)?.delete(id.name)
     },
+    ...noBulkDelete,
   }
 }
 
-async function collected(body: Uint8Array | StreamedBody, signal: AbortSignal): Promise<Buffer> {
-  if (body instanceof Uint8Array) return Buffer.from(body)
+async function collected(
+  body: Uint8Array | DigestedBody | StreamedBody,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  if (isWhole(body)) return Buffer.from(wholeBytes(body))
   const pieces: Uint8Array[] = []
   for await (const piece of body.open()) {
     signal.throwIfAborted()

@@ -3,7 +3,9 @@ import { constants, type Dir } from 'node:fs'
 import * as fs from 'node:fs/promises'
 
 import { AgentError, hasCode } from '../../domain/errors.ts'
+import type { Extent } from '../../domain/extents.ts'
 import type {
+  DigestedBody,
   ObjectEntry,
   ObjectId,
   ObjectSink,
@@ -11,9 +13,11 @@ import type {
   StoredObject,
   StreamedBody,
 } from '../../ports/object-store.ts'
+import { type Bandwidth, inPieces, pacedPieces, pacedSink, unlimited } from './bandwidth.ts'
 import { CallersFailure, errnoOf, posixError } from './posix-errors.ts'
 import { type Folder, makeFolder, openFolder } from './posix-folder.ts'
 import { type Temporaries, temporaries } from './posix-temporaries.ts'
+import { isWhole, noBulkDelete, wholeBytes } from './store-bodies.ts'
 import { checkObjectName, containerParts } from './store-names.ts'
 
 export type PosixOptions = {
@@ -39,7 +43,10 @@ const containerLimits = { bytesMax: 255, mayNest: true } // The width of backups
  * Symbolic links below `root` are never followed. An object is written under a name that no listing
  * shows, synced, and renamed; listing also removes what a run that crashed left unfinished.
  */
-export function posixStore({ root, writer, pageLimit = 10_000 }: PosixOptions): ObjectStore {
+export function posixStore(
+  { root, writer, pageLimit = 10_000 }: PosixOptions,
+  bandwidth: Bandwidth = unlimited,
+): ObjectStore {
   const unfinished = temporaries(writer)
 
   /** Runs `work` in the container's folder, which it opens part by part. */
@@ -78,9 +85,27 @@ export function posixStore({ root, writer, pageLimit = 10_000 }: PosixOptions): 
       }
     },
     putObject: (id, body, signal) =>
-      within('put', id, (folder) => putFile(folder, id.name, body, unfinished, signal)),
+      within('put', id, (folder) =>
+        putFile(folder, id.name, body, { unfinished, bandwidth }, signal),
+      ),
     getObject: (id, sink, signal) =>
-      within('get', id, (folder) => getFile(folder, id, sink, signal)),
+      within('get', id, async (folder) => {
+        const digest = createHash('md5')
+        const digesting: ObjectSink = {
+          start: () => sink.start(),
+          write: (piece) => {
+            digest.update(piece)
+            return sink.write(piece)
+          },
+        }
+        const paced = pacedSink(digesting, bandwidth, signal)
+        const sizeBytes = await getFile(folder, id, paced, signal)
+        return { sizeBytes, md5: digest.digest('hex') }
+      }),
+    getUndigested: (id, sink, signal, part = null) =>
+      within('get', id, (folder) =>
+        getFile(folder, id, pacedSink(sink, bandwidth, signal), signal, part),
+      ),
     listPage: async (container, prefix, after, signal) => {
       const list = (folder: Folder) =>
         listFiles(folder, { prefix, after, pageLimit }, unfinished, signal)
@@ -93,6 +118,7 @@ export function posixStore({ root, writer, pageLimit = 10_000 }: PosixOptions): 
       }
       await orWhereMissing(undefined, within('delete', id, remove))
     },
+    ...noBulkDelete,
   }
 }
 
@@ -109,8 +135,8 @@ function checkFileName(id: ObjectId): void {
 async function putFile(
   folder: Folder,
   name: string,
-  body: Uint8Array | StreamedBody,
-  unfinished: Temporaries,
+  body: Uint8Array | DigestedBody | StreamedBody,
+  { unfinished, bandwidth }: { readonly unfinished: Temporaries; readonly bandwidth: Bandwidth },
   signal: AbortSignal,
 ): Promise<StoredObject> {
   signal.throwIfAborted()
@@ -119,8 +145,10 @@ async function putFile(
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
     await using file = await fs.open(temporary, flags, fileMode)
     await file.chmod(fileMode) // Whatever the umask took away.
-    const pieces = body instanceof Uint8Array ? inPieces(body) : callersPieces(body)
-    const stored = await writeAll(file, pieces, signal)
+    const pieces = isWhole(body) ? inPieces(wholeBytes(body), pieceBytes) : callersPieces(body)
+    const md5 = 'md5' in body ? body.md5 : null
+    const paced = bandwidth.pieceBytes() === null ? pieces : pacedPieces(pieces, bandwidth, signal)
+    const stored = await writeAll(file, paced, md5, signal)
     await file.sync()
     await fs.rename(temporary, folder.pathOf(name))
     await folder.sync()
@@ -134,13 +162,14 @@ async function putFile(
 async function writeAll(
   file: fs.FileHandle,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  knownMd5: string | null,
   signal: AbortSignal,
 ): Promise<StoredObject> {
-  const digest = createHash('md5')
+  const digest = knownMd5 === null ? createHash('md5') : null
   let sizeBytes = 0
   for await (const piece of pieces) {
     signal.throwIfAborted()
-    digest.update(piece)
+    digest?.update(piece)
     let written = 0
     while (written < piece.byteLength) {
       const { bytesWritten } = await file.write(piece, written)
@@ -149,7 +178,7 @@ async function writeAll(
     sizeBytes += piece.byteLength
   }
   signal.throwIfAborted()
-  return { sizeBytes, md5: digest.digest('hex') }
+  return { sizeBytes, md5: knownMd5 ?? digest?.digest('hex') ?? '' }
 }
 
 async function getFile(
@@ -157,7 +186,8 @@ async function getFile(
   { container, name }: ObjectId,
   sink: ObjectSink,
   signal: AbortSignal,
-): Promise<StoredObject> {
+  part: Extent | null = null,
+): Promise<number> {
   signal.throwIfAborted()
   // Without O_NONBLOCK opening a pipe would wait for a writer for ever.
   const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK
@@ -168,22 +198,23 @@ async function getFile(
   if (!stat.isFile()) throw refused('STORE_REFUSED', 'it is no regular file')
 
   await callers(() => sink.start())
-  const digest = createHash('md5')
+  const { offsetBytes, lengthBytes } = part ?? { offsetBytes: 0, lengthBytes: stat.size }
   const buffer = Buffer.allocUnsafe(Math.min(pieceBytes, stat.size + 1))
   let sizeBytes = 0
-  while (true) {
+  while (part === null || sizeBytes < lengthBytes) {
     signal.throwIfAborted()
-    const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, null)
+    const wanted =
+      part === null ? buffer.byteLength : Math.min(buffer.byteLength, lengthBytes - sizeBytes)
+    const { bytesRead } = await file.read(buffer, 0, wanted, offsetBytes + sizeBytes)
     if (bytesRead === 0) break
     const piece = buffer.subarray(0, bytesRead)
-    digest.update(piece)
     sizeBytes += bytesRead
     await callers(() => sink.write(piece))
   }
-  if (sizeBytes !== stat.size) {
+  if (sizeBytes !== lengthBytes) {
     throw refused('DOWNLOAD_CORRUPT', `the file had ${stat.size} bytes, ${sizeBytes} came`)
   }
-  return { sizeBytes, md5: digest.digest('hex') }
+  return sizeBytes
 }
 
 /** One pass over the folder, keeping the first names after `after`: bounded, however many there are. */
@@ -216,12 +247,6 @@ async function listFiles(
 
 function firstOf(names: string[], count: number): string[] {
   return names.sort().slice(0, count)
-}
-
-function* inPieces(body: Uint8Array): Generator<Uint8Array> {
-  for (let start = 0; start < body.byteLength; start += pieceBytes) {
-    yield body.subarray(start, start + pieceBytes)
-  }
 }
 
 async function* callersPieces(body: StreamedBody): AsyncGenerator<Uint8Array> {

@@ -7,7 +7,7 @@ import {
   type SwiftReply,
   type SwiftRequest,
   textOf,
-} from './swift-connection.ts'
+} from './swift-exchange.ts'
 
 type Body = Uint8Array | Readable
 
@@ -17,13 +17,20 @@ export type Ask = {
   readonly method: SwiftRequest['method']
   readonly container: string
   readonly name: string | null
+  /** The account itself is asked; container and name are for messages only. */
+  readonly isOfAccount?: boolean
   readonly query?: URLSearchParams
   readonly headers?: Readonly<Record<string, string>>
   /** Opened anew each time the request is sent. */
   readonly openBody?: (origin: string) => Body | Promise<Body>
 }
 
-export type Asked = { readonly action: SwiftAction; readonly reply: SwiftReply }
+export type Asked = {
+  readonly action: SwiftAction
+  readonly reply: SwiftReply
+  /** What was shown at the door. */
+  readonly access: StoreAccess
+}
 
 /**
  * Sends one request to the account. Once more with a new token where the first is refused; resolves
@@ -41,41 +48,43 @@ export function swiftAccount(source: AccessSource, connection: SwiftConnection):
     const access = await source.access(signal)
     let asked = await send(ask, access, connection, signal)
     if (asked.reply.status === 401) {
-      await textOf(asked.action, asked.reply, signal)
+      await textOf(asked.reply)
       asked = await send(ask, await source.renew(access, signal), connection, signal)
     }
     const { action, reply } = asked
     const isFine = reply.status >= 200 && reply.status < 300
     if (isFine || alsoFine.includes(reply.status)) return asked
-    throw swiftError(action, { ...reply, text: await textOf(action, reply, signal) })
+    throw swiftError(action, { ...reply, text: await textOf(reply) })
   }
 }
 
 async function send(
-  { verb, method, container, name, query, headers, openBody }: Ask,
-  { url, token }: StoreAccess,
+  { verb, method, container, name, isOfAccount, query, headers, openBody }: Ask,
+  access: StoreAccess,
   connection: SwiftConnection,
   signal: AbortSignal,
 ): Promise<Asked> {
-  const { origin, pathname } = new URL(url)
+  const { origin, pathname } = new URL(access.url)
   const action = { verb, container, name, account: pathname }
   const search = query === undefined ? '' : `?${query}`
+  const root = pathname.replace(/\/$/, '')
+  const path = isOfAccount === true ? root : `${root}/${quotedPath(container, name)}`
   const reply = await connection.send(
     action,
     {
       method,
       origin,
-      path: `${pathname.replace(/\/$/, '')}/${quotedPath(container, name)}${search}`,
-      headers: { ...headers, 'x-auth-token': token },
+      path: path + search,
+      headers: { ...headers, 'x-auth-token': access.token },
       body: (await openBody?.(origin)) ?? null,
     },
     signal,
   )
-  return { action, reply }
+  return { action, reply, access }
 }
 
 /** Percent-encoded once, with the slashes of the object's name kept. */
-function quotedPath(container: string, name: string | null): string {
+export function quotedPath(container: string, name: string | null): string {
   const parts = [container, ...(name === null ? [] : name.split('/'))]
   return parts.map(encodeURIComponent).join('/')
 }

@@ -38,6 +38,11 @@ const advice: Partial<Record<ErrorCode, string>> = {
   STORE_FULL: 'a quota of the account or the container is used up; raise it or delete backups',
 }
 
+/** Whether the same request may be answered otherwise later. */
+export function isPassing(status: number): boolean {
+  return status >= 500 || codeByStatus[status] === 'STORE_UNAVAILABLE'
+}
+
 /** The failure that an answer outside 2xx means. */
 export function swiftError(action: SwiftAction, answer: SwiftAnswer): AgentError {
   const code = codeOf(action, answer)

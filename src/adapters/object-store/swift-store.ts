@@ -1,28 +1,25 @@
-import { createHash, hash } from 'node:crypto'
-import { Readable } from 'node:stream'
-
 import { AgentError } from '../../domain/errors.ts'
 import type { AccessSource } from '../../ports/identity.ts'
-import type {
-  ObjectEntry,
-  ObjectId,
-  ObjectSink,
-  ObjectStore,
-  StoredObject,
-  StoreLimits,
-  StreamedBody,
-} from '../../ports/object-store.ts'
+import type { ObjectEntry, ObjectStore } from '../../ports/object-store.ts'
+import { type Bandwidth, pacedSink, unlimited } from './bandwidth.ts'
+import { isWhole } from './store-bodies.ts'
 import { checkObjectName, containerParts } from './store-names.ts'
 import { type Ask, type AskAccount, type Asked, swiftAccount } from './swift-account.ts'
-import { describe, swiftError } from './swift-answers.ts'
+import { describe, isPassing, swiftError } from './swift-answers.ts'
+import { deleteInBulk } from './swift-bulk.ts'
+import type { SwiftConnectionOptions } from './swift-connection.ts'
 import {
-  openSwiftConnection,
-  pour,
-  type SwiftConnection,
-  type SwiftConnectionOptions,
-  textOf,
-} from './swift-connection.ts'
-import { defaultLimits, listingEntries, md5Of, statedLimits } from './swift-documents.ts'
+  defaultLimits,
+  listingEntries,
+  statedBulkDeletes,
+  statedLimits,
+} from './swift-documents.ts'
+import { type SwiftConnection, textOf } from './swift-exchange.ts'
+import { openSwiftFetch } from './swift-fetch.ts'
+import { getObject, getUndigested } from './swift-get.ts'
+import { lazyConnection } from './swift-lazy-connection.ts'
+import { digested, putBytes, putStream } from './swift-put.ts'
+import { trusted } from './swift-trust.ts'
 
 export type SwiftOptions = SwiftConnectionOptions & {
   /** Whether a missing container may be made. */
@@ -39,64 +36,114 @@ export interface SwiftClient extends AsyncDisposable {
   store(access: AccessSource): ObjectStore
 }
 
-// Given a whole body, TLS would encrypt all of it into new memory at once.
-const tlsPieceBytes = 1024 * 1024
 // Above a cluster's own limit, 10,000 by default, Swift refuses the request.
 const pageLimitDefault = 1000
 const listingBytesMax = 16 * 1024 * 1024
 
-/** Throws CONFIGURATION_INVALID where the CA file cannot be read. */
-export function openSwift(options: SwiftOptions): SwiftClient {
-  const connection = openSwiftConnection(options)
-  return {
-    store: (access) => swiftStore(access, connection, options),
-    [Symbol.asyncDispose]: () => connection[Symbol.asyncDispose](),
-  }
+/** What the stores of a client share. */
+type Client = {
+  readonly options: SwiftOptions
+  readonly bandwidth: Bandwidth
+  readonly connection: SwiftConnection
+  /** The same for GETs and PUTs of objects. */
+  readonly fetching: SwiftConnection
+  /** Bulk deletes that a cluster takes at once, by its origin, once it said so. */
+  readonly bulkDeletes: Map<string, number>
 }
 
-function swiftStore(
-  access: AccessSource,
-  connection: SwiftConnection,
-  options: SwiftOptions,
-): ObjectStore {
-  const { pageLimit = pageLimitDefault } = options
-  const askAccount = swiftAccount(access, connection)
-  const ask: AskAccount = async (wanted, signal, alsoFine) => {
-    containerParts(wanted.container, { bytesMax: 256, mayNest: false })
-    if (wanted.name !== null) checkObjectName({ ...wanted, name: wanted.name })
-    return askAccount(wanted, signal, alsoFine)
-  }
-
+/** Throws CONFIGURATION_INVALID where the CA file cannot be read. */
+export function openSwift(options: SwiftOptions, bandwidth: Bandwidth = unlimited): SwiftClient {
+  if (options.caFile !== null) trusted(options.caFile) // A bad file is the operator's to know at the start.
+  const connection = lazyConnection(options)
+  const fetching = openSwiftFetch(options, connection)
+  const client = { options, bandwidth, connection, fetching, bulkDeletes: new Map() }
   return {
-    limits: async (signal) => readLimits(await access.access(signal), connection, signal),
-    ensureContainer: (container, signal) => ensureContainer(ask, container, options, signal),
-    putObject: (id, body, signal) =>
-      body instanceof Uint8Array
-        ? putBytes(ask, id, body, signal)
-        : putStream(ask, id, body, signal),
-    getObject: (id, sink, signal) => getObject(ask, id, sink, signal),
-    listPage: (container, prefix, after, signal) =>
-      listPage(ask, container, { prefix, after, limit: pageLimit }, signal),
-    deleteObject: async (id, signal) => {
-      const asked = await ask({ verb: 'delete', method: 'DELETE', ...id }, signal, [404])
-      await textOf(asked.action, asked.reply, signal)
+    store: (access) => swiftStore(access, client),
+    [Symbol.asyncDispose]: async () => {
+      await fetching[Symbol.asyncDispose]()
+      await connection[Symbol.asyncDispose]()
     },
   }
 }
 
-/** Source: swift/proxy/controllers/info.py: asked at the root, without a token. */
-async function readLimits(
+function swiftStore(access: AccessSource, client: Client): ObjectStore {
+  const { options, bandwidth, connection, fetching } = client
+  const { pageLimit = pageLimitDefault } = options
+  const checked =
+    (askAccount: AskAccount): AskAccount =>
+    async (wanted, signal, alsoFine) => {
+      checkNames(wanted.container, wanted.name === null ? [] : [wanted.name])
+      return askAccount(wanted, signal, alsoFine)
+    }
+  const ask = checked(swiftAccount(access, connection))
+  const fetch = checked(swiftAccount(access, fetching))
+
+  return {
+    limits: async (signal) => {
+      const text = await readInfo(await access.access(signal), connection, signal)
+      return text === null ? defaultLimits : statedLimits(text)
+    },
+    ensureContainer: (container, signal) => ensureContainer(ask, container, options, signal),
+    putObject: (id, body, signal) => {
+      if (!isWhole(body)) return putStream(ask, id, body, bandwidth, signal)
+      const whole = body instanceof Uint8Array ? digested(body) : body
+      return putBytes(fetch, id, whole, bandwidth, signal)
+    },
+    getObject: (id, sink, signal) =>
+      getObject(fetch, id, pacedSink(sink, bandwidth, signal), signal),
+    getUndigested: (id, sink, signal, part = null) =>
+      getUndigested(fetch, id, part, pacedSink(sink, bandwidth, signal), signal),
+    listPage: (container, prefix, after, signal) =>
+      listPage(ask, container, { prefix, after, limit: pageLimit }, signal),
+    deleteObject: async (id, signal) => {
+      const asked = await ask({ verb: 'delete', method: 'DELETE', ...id }, signal, [404])
+      await textOf(asked.reply)
+    },
+    bulkDeletesMax: (signal) => bulkDeletesMax(access, client, signal),
+    deleteObjects: async (container, names, signal) => {
+      checkNames(container, names)
+      const renew = (asked: Asked) => access.renew(asked.access, signal)
+      await deleteInBulk({ ask, renew }, container, names, signal)
+    },
+  }
+}
+
+function checkNames(container: string, names: readonly string[]): void {
+  containerParts(container, { bytesMax: 256, mayNest: false })
+  for (const name of names) checkObjectName({ container, name })
+}
+
+async function bulkDeletesMax(
+  source: AccessSource,
+  { connection, bulkDeletes }: Client,
+  signal: AbortSignal,
+): Promise<number> {
+  const access = await source.access(signal)
+  const { origin } = new URL(access.url)
+  const known = bulkDeletes.get(origin)
+  if (known !== undefined) return known
+  const text = await readInfo(access, connection, signal)
+  const stated = text === null ? 0 : statedBulkDeletes(text)
+  bulkDeletes.set(origin, stated)
+  return stated
+}
+
+/**
+ * What the cluster says of itself; null where it hides it.
+ * Source: swift/proxy/controllers/info.py: asked at the root, without a token.
+ */
+async function readInfo(
   { url }: { readonly url: string },
   connection: SwiftConnection,
   signal: AbortSignal,
-): Promise<StoreLimits> {
+): Promise<string | null> {
   const { origin } = new URL(url)
   const action = { verb: 'get', container: null, name: null, account: '/info' }
   const request = { method: 'GET', origin, path: '/info', headers: {}, body: null } as const
   const reply = await connection.send(action, request, signal)
-  const text = await textOf(action, reply, signal)
-  if (reply.status >= 500) throw swiftError(action, { ...reply, text })
-  return reply.status === 200 ? statedLimits(text) : defaultLimits // Operators may hide it.
+  const text = await textOf(reply)
+  if (isPassing(reply.status)) throw swiftError(action, { ...reply, text })
+  return reply.status === 200 ? text : null
 }
 
 /** Source: cinder/backup/drivers/swift.py, put_container: HEAD first, PUT only where it is missing. */
@@ -108,7 +155,7 @@ async function ensureContainer(
 ): Promise<void> {
   const check: Ask = { verb: 'check container', method: 'HEAD', container, name: null }
   const { action, reply } = await ask(check, signal, [404])
-  await textOf(action, reply, signal)
+  await textOf(reply)
   if (reply.status !== 404) return
   if (!createContainers) {
     throw new AgentError(
@@ -120,105 +167,7 @@ async function ensureContainer(
   const headers = storagePolicy === null ? {} : { 'x-storage-policy': storagePolicy }
   const create: Ask = { ...check, verb: 'create container', method: 'PUT', headers }
   const created = await ask(create, signal)
-  await textOf(created.action, created.reply, signal)
-}
-
-async function putBytes(
-  ask: AskAccount,
-  id: ObjectId,
-  body: Uint8Array,
-  signal: AbortSignal,
-): Promise<StoredObject> {
-  const md5 = hash('md5', body)
-  const put: Ask = {
-    verb: 'put',
-    method: 'PUT',
-    ...id,
-    headers: { 'content-length': String(body.byteLength), etag: md5 },
-    openBody: (origin) => (origin.startsWith('https:') ? inPieces(body) : body),
-  }
-  await finishPut(await ask(put, signal), md5, signal)
-  return { sizeBytes: body.byteLength, md5 }
-}
-
-async function putStream(
-  ask: AskAccount,
-  id: ObjectId,
-  body: StreamedBody,
-  signal: AbortSignal,
-): Promise<StoredObject> {
-  const sending = digestedStream(body)
-  const headers = { 'content-length': String(body.sizeBytes) }
-  const put: Ask = { verb: 'put', method: 'PUT', ...id, headers, openBody: sending.open }
-  try {
-    const asked = await ask(put, signal)
-    const md5 = sending.md5()
-    await finishPut(asked, md5, signal)
-    return { sizeBytes: body.sizeBytes, md5 }
-  } catch (error) {
-    signal.throwIfAborted()
-    throw sending.failure() ?? error
-  } finally {
-    await sending.close()
-  }
-}
-
-/** Reads the answer to its end and compares digests. */
-async function finishPut({ action, reply }: Asked, md5: string, signal: AbortSignal) {
-  await textOf(action, reply, signal)
-  const stored = md5Of(reply.headers['etag'])
-  if (stored === md5) return
-  throw new AgentError(
-    'UPLOAD_CORRUPT',
-    `${describe(action)}: sent md5 ${md5}, swift stored ${stored ?? 'one it does not tell'}`,
-    { ...action, sentMd5: md5, storedMd5: stored },
-  )
-}
-
-async function getObject(
-  ask: AskAccount,
-  id: ObjectId,
-  sink: ObjectSink,
-  signal: AbortSignal,
-): Promise<StoredObject> {
-  const headers = { 'accept-encoding': 'identity' }
-  const { action, reply } = await ask({ verb: 'get', method: 'GET', ...id, headers }, signal)
-  try {
-    await sink.start()
-  } catch (error) {
-    reply.body.destroy()
-    throw error
-  }
-  const digest = createHash('md5')
-  let sizeBytes = 0
-  const take = (piece: Buffer) => {
-    digest.update(piece)
-    sizeBytes += piece.byteLength
-    return sink.write(piece)
-  }
-  await pour(action, reply, take, signal)
-
-  const md5 = digest.digest('hex')
-  const announced = announcedBy(reply.headers)
-  const corrupt = (what: string, context: Record<string, unknown>) =>
-    new AgentError('DOWNLOAD_CORRUPT', `${describe(action)}: ${what}`, { ...action, ...context })
-  if (announced.sizeBytes !== null && announced.sizeBytes !== sizeBytes) {
-    throw corrupt(`swift announced ${announced.sizeBytes} bytes, ${sizeBytes} came`, { sizeBytes })
-  }
-  if (announced.md5 !== null && announced.md5 !== md5) {
-    throw corrupt(`swift announced md5 ${announced.md5}, ${md5} came`, { md5 })
-  }
-  return { sizeBytes, md5 }
-}
-
-/** The ETag of a large object is no digest of its bytes. Source: swift/common/middleware/slo.py. */
-function announcedBy(headers: Readonly<Record<string, string>>) {
-  const length = headers['content-length'] ?? ''
-  const isLarge = 'x-static-large-object' in headers || 'x-object-manifest' in headers
-  return {
-    sizeBytes: /^\d+$/.test(length) ? Number(length) : null,
-    md5: isLarge ? null : md5Of(headers['etag']),
-  }
+  await textOf(created.reply)
 }
 
 async function listPage(
@@ -232,7 +181,7 @@ async function listPage(
   if (after !== '') query.set('marker', after)
   const list: Ask = { verb: 'list', method: 'GET', container, name: null, query }
   const { action, reply } = await ask(list, signal, [404])
-  const text = await textOf(action, reply, signal, listingBytesMax)
+  const text = await textOf(reply, listingBytesMax)
   if (reply.status === 404) return []
 
   const entries = listingEntries(text)
@@ -246,49 +195,4 @@ async function listPage(
     `${describe(action)}: swift answered ${entries === null ? 'with no listing' : 'with names that were not asked for'}`,
     { container, prefix, after },
   )
-}
-
-function inPieces(body: Uint8Array): Readable {
-  function* pieces() {
-    for (let start = 0; start < body.byteLength; start += tlsPieceBytes) {
-      yield body.subarray(start, start + tlsPieceBytes)
-    }
-  }
-  return Readable.from(pieces(), { objectMode: false })
-}
-
-/** A streamed body on its way: its digest, why it failed, and an end that can be waited for. */
-function digestedStream(body: StreamedBody) {
-  let digest = createHash('md5')
-  let failure: unknown = null
-  let stream: Readable | null = null
-
-  async function* pieces(own: ReturnType<typeof createHash>) {
-    try {
-      for await (const piece of body.open()) {
-        own.update(piece)
-        yield piece
-      }
-    } catch (error) {
-      failure = error
-      throw error
-    }
-  }
-  const close = async () => {
-    const closing = stream
-    if (closing === null || closing.closed) return
-    await new Promise((resolve) => closing.once('close', resolve).destroy())
-  }
-  return {
-    open: async () => {
-      await close() // The try before this one may still be reading.
-      digest = createHash('md5')
-      stream = Readable.from(pieces(digest), { objectMode: false })
-      stream.on('error', () => {}) // `failure` tells of it.
-      return stream
-    },
-    md5: () => digest.digest('hex'),
-    failure: () => failure,
-    close,
-  }
 }

@@ -24,6 +24,12 @@ export function wrapStore(store: ObjectStore, around: Around): ObjectStore {
       around({ method: 'putObject', ...id }, () => store.putObject(id, body, signal), signal),
     getObject: (id, sink, signal) =>
       around({ method: 'getObject', ...id }, () => store.getObject(id, sink, signal), signal),
+    getUndigested: (id, sink, signal, part) =>
+      around(
+        { method: 'getUndigested', ...id },
+        () => store.getUndigested(id, sink, signal, part),
+        signal,
+      ),
     listPage: (container, prefix, after, signal) =>
       around(
         { method: 'listPage', container, name: prefix },
@@ -32,5 +38,17 @@ export function wrapStore(store: ObjectStore, around: Around): ObjectStore {
       ),
     deleteObject: (id, signal) =>
       around({ method: 'deleteObject', ...id }, () => store.deleteObject(id, signal), signal),
+    bulkDeletesMax: (signal) =>
+      around(
+        { method: 'bulkDeletesMax', container: null, name: null },
+        () => store.bulkDeletesMax(signal),
+        signal,
+      ),
+    deleteObjects: (container, names, signal) =>
+      around(
+        { method: 'deleteObjects', container, name: names[0] ?? null },
+        () => store.deleteObjects(container, names, signal),
+        signal,
+      ),
   }
 }

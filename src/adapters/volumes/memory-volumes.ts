@@ -1,5 +1,5 @@
 import { AgentError } from '../../domain/errors.ts'
-import type { VolumeReader, Volumes, VolumeWriter } from '../../ports/volumes.ts'
+import type { DataRun, VolumeReader, Volumes, VolumeWriter } from '../../ports/volumes.ts'
 import { assertUuid } from './volume-id.ts'
 
 /**
@@ -42,11 +42,27 @@ export function memoryVolumes(bytes: ReadonlyMap<string, Uint8Array>): Volumes {
   }
 }
 
+const grainBytes = 4096
+
+/** As a file system would tell it: of whole grains. */
+function dataRunIn(content: Uint8Array, offsetBytes: number): DataRun | null {
+  const holdsData = (at: number) => content.subarray(at, at + grainBytes).some((byte) => byte !== 0)
+  const sizeBytes = content.byteLength
+  let at = offsetBytes - (offsetBytes % grainBytes)
+  while (at < sizeBytes && !holdsData(at)) at += grainBytes
+  if (at >= sizeBytes) return null
+  const start = Math.max(at, offsetBytes)
+  while (at < sizeBytes && holdsData(at)) at += grainBytes
+  return { start, end: Math.min(at, sizeBytes) }
+}
+
 function memoryReader(id: string, content: Uint8Array): VolumeReader {
   const sizeBytes = content.byteLength
   return {
     path: `memory:${id}`,
     sizeBytes,
+    shared: null,
+    dataRun: (offsetBytes) => dataRunIn(content, offsetBytes),
     async read(offsetBytes, into) {
       if (offsetBytes + into.byteLength > sizeBytes) {
         throw new AgentError('VOLUME_CHANGED', `memory:${id} ends at ${sizeBytes} bytes`, {
@@ -56,6 +72,7 @@ function memoryReader(id: string, content: Uint8Array): VolumeReader {
       }
       into.set(content.subarray(offsetBytes, offsetBytes + into.byteLength))
     },
+    sizeNow: async () => sizeBytes,
     async [Symbol.asyncDispose]() {},
   }
 }
@@ -69,20 +86,36 @@ function memoryWriter(
   const reader = memoryReader(id, content)
   let isChecked = false
   let isOpen = true
+
+  async function check(): Promise<void> {
+    if (bytes.get(id) === content) isChecked = true
+    else throw new AgentError('VOLUME_CHANGED', `memory:${id} is another volume than was opened`)
+  }
+
+  async function place(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
+    if (!isChecked) await check()
+    if (offsetBytes + lengthBytes <= content.byteLength) {
+      return content.subarray(offsetBytes, offsetBytes + lengthBytes)
+    }
+    throw new AgentError('VOLUME_TOO_SMALL', `memory:${id} ends before the data does`, {
+      offsetBytes,
+      lengthBytes,
+    })
+  }
+
   return {
     ...reader,
+    identity: `${reader.path} ${content.byteLength}`,
+    epoch: `${epochOf(content)}`,
+    check,
     async write(offsetBytes, data) {
-      if (!isChecked && bytes.get(id) !== content) {
-        throw new AgentError('VOLUME_CHANGED', `memory:${id} is another volume than was opened`)
-      }
-      isChecked = true
-      if (offsetBytes + data.byteLength > content.byteLength) {
-        throw new AgentError('VOLUME_TOO_SMALL', `memory:${id} ends before the data does`, {
-          offsetBytes,
-          lengthBytes: data.byteLength,
-        })
-      }
-      content.set(data, offsetBytes)
+      const part = await place(offsetBytes, data.byteLength)
+      part.set(data)
+    },
+    async punch({ offsetBytes, lengthBytes }) {
+      const part = await place(offsetBytes, lengthBytes)
+      part.fill(0)
+      return true
     },
     async sync() {},
     async [Symbol.asyncDispose]() {
@@ -90,4 +123,16 @@ function memoryWriter(
       isOpen = false
     },
   }
+}
+
+const epochs = new WeakMap<Uint8Array, number>()
+let epochLast = 0
+
+/** The same as long as the array is: another in its place is another device. */
+function epochOf(content: Uint8Array): number {
+  const known = epochs.get(content)
+  if (known !== undefined) return known
+  epochLast += 1
+  epochs.set(content, epochLast)
+  return epochLast
 }

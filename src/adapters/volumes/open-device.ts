@@ -1,27 +1,44 @@
 import { constants } from 'node:fs'
-import { type FileHandle, open, readFile, readlink, stat } from 'node:fs/promises'
+import { type FileHandle, open, readlink } from 'node:fs/promises'
 
 import { AgentError, type ErrorCode } from '../../domain/errors.ts'
+import type { Accelerator } from '../../ports/accelerator.ts'
 import type { VolumeReader, VolumeWriter } from '../../ports/volumes.ts'
-import { deviceHolder } from './device-holders.ts'
-import { type DevicePath, deviceNumber } from './device-path.ts'
-import { readFully } from './read-fully.ts'
+import { waitingFile } from './device-file.ts'
+import {
+  assertStillItself,
+  assertUnused,
+  assertWritable,
+  changed,
+  identify,
+  lastingIdentity,
+  presentEpoch,
+  readOnly,
+} from './device-identity.ts'
+import { type DeviceIo, deviceReading, deviceWriting } from './device-io.ts'
+import type { DevicePath } from './device-path.ts'
 
 // Never O_CREAT or O_TRUNC. O_NOFOLLOW: links were followed and judged before. O_NONBLOCK: a node
 // that became a pipe meanwhile must not hang us; it means nothing to disks and files.
 const flagsAlways = constants.O_NONBLOCK | constants.O_NOFOLLOW | constants.O_NOCTTY
 
-const linuxSectorBytes = 512 // The unit of sysfs, whatever the disk's own. Source: block/genhd.c.
+/** What all volumes of this agent have in common. */
+type Opening = { readonly accelerator: Accelerator | null; readonly signal: AbortSignal }
 
-/** Opens for reading; others may read or write meanwhile. Bound to `signal` only while searching bad sectors. */
-export async function openReader(device: DevicePath, signal: AbortSignal): Promise<VolumeReader> {
-  const file = await openFile(device, constants.O_RDONLY)
-  try {
-    const { sizeBytes } = await identify(device, file)
-    return deviceReader(device, file, sizeBytes, signal)
-  } catch (error) {
-    await file.close()
-    throw error
+/**
+ * Opens for reading; others may read or write meanwhile. Bound to `signal` only while it searches bad
+ * sectors or waits for a busy device.
+ */
+export async function openReader(device: DevicePath, opening: Opening): Promise<VolumeReader> {
+  await using files = new AsyncDisposableStack()
+  const file = files.use(await openFile(device, constants.O_RDONLY))
+  const { sizeBytes } = await identify(device, file)
+  // A file's pages may be there already, and others want them too.
+  const direct = device.kind === 'file' ? null : await openDirect(device, file, constants.O_RDONLY)
+  if (direct !== null) files.use(direct)
+  return {
+    ...deviceReading(waitingIo(device, file, direct, sizeBytes, opening)),
+    ...closing(files.move(), () => {}),
   }
 }
 
@@ -31,21 +48,79 @@ export async function openReader(device: DevicePath, signal: AbortSignal): Promi
  */
 export async function openWriter(
   device: DevicePath,
-  signal: AbortSignal,
+  opening: Opening,
   onClose: () => void,
 ): Promise<VolumeWriter> {
   await assertUnused(device)
   const exclusive = device.kind === 'block' ? constants.O_EXCL : 0
-  const file = await openFile(device, constants.O_RDWR | exclusive)
-  try {
-    const identity = await identify(device, file)
-    await assertWritable(device)
-    await assertUnused(device)
-    return deviceWriter(device, file, identity, signal, onClose)
-  } catch (error) {
-    await file.close()
-    throw error
+  await using files = new AsyncDisposableStack()
+  const file = files.use(await openFile(device, constants.O_RDWR | exclusive))
+  const opened = await identify(device, file)
+  await assertWritable(device)
+  await assertUnused(device)
+
+  let lastCheck: Promise<void> | null = null
+  const check = () => {
+    lastCheck = assertStillItself(device, file, opened)
+    return lastCheck
   }
+  const direct = await openDirect(device, file, constants.O_RDWR)
+  if (direct !== null) files.use(direct)
+  const io = waitingIo(device, file, direct, opened.sizeBytes, opening)
+  return {
+    ...deviceReading(io),
+    ...deviceWriting(io, () => lastCheck ?? check()),
+    identity: await lastingIdentity(device, opened.sizeBytes),
+    epoch: await presentEpoch(device, file),
+    check,
+    ...closing(files.move(), onClose),
+  }
+}
+
+function waitingIo(
+  { path }: DevicePath,
+  file: FileHandle,
+  direct: FileHandle | null,
+  sizeBytes: number,
+  { accelerator, signal }: Opening,
+): DeviceIo {
+  return {
+    shared: { path, sizeBytes, fd: file.fd, directFd: direct?.fd ?? null },
+    file: waitingFile(file),
+    direct: direct === null ? null : waitingFile(direct),
+    accelerator,
+    signal,
+  }
+}
+
+/** Disposing twice is once. */
+function closing(files: AsyncDisposableStack, onClose: () => void): AsyncDisposable {
+  return {
+    async [Symbol.asyncDispose]() {
+      if (files.disposed) return
+      try {
+        await files.disposeAsync()
+      } finally {
+        onClose()
+      }
+    },
+  }
+}
+
+/**
+ * A second way to what is open, past the page cache. Null where it cannot be had: it only saves time.
+ */
+async function openDirect(
+  device: DevicePath,
+  file: FileHandle,
+  access: number,
+): Promise<FileHandle | null> {
+  // By the descriptor, not by the path: what lies there now may be another device.
+  const flags = access | constants.O_DIRECT | constants.O_NONBLOCK | constants.O_NOCTTY
+  const direct = await open(`/proc/self/fd/${file.fd}`, flags).catch(() => null)
+  if (direct === null || (await isStill(device, direct))) return direct
+  await direct.close()
+  return null
 }
 
 async function openFile(device: DevicePath, flags: number): Promise<FileHandle> {
@@ -57,14 +132,15 @@ async function openFile(device: DevicePath, flags: number): Promise<FileHandle> 
     throw openFailed(device, isWriting, error)
   }
   // Whatever was judged by its path must be what we now hold.
-  const [stats, realPath] = await Promise.all([
-    file.stat({ bigint: true }),
-    readlink(`/proc/self/fd/${file.fd}`),
-  ])
-  const isSame = stats.dev === device.dev && stats.ino === device.ino && stats.rdev === device.rdev
-  if (isSame && realPath === device.realPath) return file
+  const realPath = await readlink(`/proc/self/fd/${file.fd}`)
+  if ((await isStill(device, file)) && realPath === device.realPath) return file
   await file.close()
   throw changed(device, 'was replaced while it was opened')
+}
+
+async function isStill({ dev, ino, rdev }: DevicePath, file: FileHandle): Promise<boolean> {
+  const stats = await file.stat({ bigint: true })
+  return stats.dev === dev && stats.ino === ino && stats.rdev === rdev
 }
 
 function openFailed(device: DevicePath, isWriting: boolean, error: unknown): AgentError {
@@ -103,181 +179,4 @@ function openFailed(device: DevicePath, isWriting: boolean, error: unknown): Age
         `could not be opened: ${message}`,
       )
   }
-}
-
-/** What must be the same as long as this is the same volume. */
-type Identity = {
-  readonly sizeBytes: number
-  /** Grows with every disk that the kernel sees: tells a device from its successor of that number. */
-  readonly diskSequence: string | null
-}
-
-async function identify(device: DevicePath, file: FileHandle): Promise<Identity> {
-  const identity = await readIdentity(device, file)
-  if (identity.sizeBytes > 0) return identity
-  throw new AgentError('VOLUME_INVALID_SIZE', `${device.path} has a size of 0 bytes`, {
-    path: device.path,
-  })
-}
-
-async function readIdentity(device: DevicePath, file: FileHandle): Promise<Identity> {
-  if (device.kind === 'file') {
-    return { sizeBytes: (await file.stat()).size, diskSequence: null }
-  }
-  const folder = `/sys/dev/block/${deviceNumber(device.rdev)}`
-  try {
-    const sectors = Number(await readFile(`${folder}/size`, 'utf8'))
-    const diskSequence = await readFile(`${folder}/diskseq`, 'utf8').catch(() => null)
-    return { sizeBytes: sectors * linuxSectorBytes, diskSequence }
-  } catch (error) {
-    throw new AgentError(
-      'VOLUME_CHANGED',
-      `${device.path} is not known to the kernel any more (${folder}/size cannot be read)`,
-      { path: device.path },
-      error,
-    )
-  }
-}
-
-/** The kernel opens a read-only disk for writing as well, and refuses only the writes. */
-async function assertWritable(device: DevicePath): Promise<void> {
-  if (device.kind === 'file') return
-  const flag = await readFile(`/sys/dev/block/${deviceNumber(device.rdev)}/ro`, 'utf8')
-  if (flag.trim() !== '0') throw readOnly(device)
-}
-
-function readOnly(device: DevicePath): AgentError {
-  return new AgentError(
-    'VOLUME_WRITE_FAILED',
-    `${device.path} is read-only: nothing was written; make it writable (blockdev --setrw ` +
-      `${device.realPath}) or restore onto another volume`,
-    { path: device.path, realPath: device.realPath },
-  )
-}
-
-async function assertUnused(device: DevicePath): Promise<void> {
-  const holder = await deviceHolder(device)
-  if (holder === null) return
-  throw new AgentError(
-    'VOLUME_IN_USE',
-    `${device.path} is not written to: ${holder}; free it, then restore again`,
-    { path: device.path, realPath: device.realPath, holder },
-  )
-}
-
-function changed(device: DevicePath, what: string): AgentError {
-  return new AgentError(
-    'VOLUME_CHANGED',
-    `${device.path} ${what}: nothing was written; see that the volume stays attached, then repeat`,
-    { path: device.path, realPath: device.realPath },
-  )
-}
-
-function deviceReader(
-  device: DevicePath,
-  file: FileHandle,
-  sizeBytes: number,
-  signal: AbortSignal,
-): VolumeReader {
-  return {
-    path: device.path,
-    sizeBytes,
-    async read(offsetBytes, into) {
-      if (offsetBytes + into.byteLength > sizeBytes) {
-        throw new AgentError(
-          'VOLUME_CHANGED',
-          `${device.path} ends at ${sizeBytes} bytes, before what is to be read`,
-          { path: device.path, offsetBytes, lengthBytes: into.byteLength },
-        )
-      }
-      await readFully(file, device.path, offsetBytes, into, signal)
-    },
-    async [Symbol.asyncDispose]() {
-      await file.close() // Twice is once: a closed FileHandle resolves.
-    },
-  }
-}
-
-function deviceWriter(
-  device: DevicePath,
-  file: FileHandle,
-  identity: Identity,
-  signal: AbortSignal,
-  onClose: () => void,
-): VolumeWriter {
-  const { sizeBytes } = identity
-  const fail = (what: string, error: unknown, context: Record<string, unknown> = {}) =>
-    new AgentError(
-      'VOLUME_WRITE_FAILED',
-      `${what} ${device.path} failed: ${(error as Error).message}`,
-      { path: device.path, ...context },
-      error,
-    )
-  let firstCheck: Promise<void> | null = null
-  let lost: AgentError | null = null
-  let isOpen = true
-
-  return {
-    ...deviceReader(device, file, sizeBytes, signal),
-
-    async write(offsetBytes, data) {
-      firstCheck ??= assertStillItself(device, file, identity)
-      await firstCheck
-      if (offsetBytes + data.byteLength > sizeBytes) {
-        throw new AgentError(
-          'VOLUME_TOO_SMALL',
-          `${device.path} has ${sizeBytes} bytes, too few to write ${data.byteLength} at offset ` +
-            `${offsetBytes}: extend the volume, then restore again`,
-          { path: device.path, offsetBytes, lengthBytes: data.byteLength },
-        )
-      }
-      try {
-        for (let done = 0; done < data.byteLength; ) {
-          const rest = data.byteLength - done
-          done += (await file.write(data, done, rest, offsetBytes + done)).bytesWritten
-        }
-      } catch (error) {
-        const context = { offsetBytes, lengthBytes: data.byteLength }
-        throw fail(`writing ${data.byteLength} bytes at offset ${offsetBytes} of`, error, context)
-      }
-    },
-
-    async sync() {
-      // The kernel reports lost writes once only; what it lost then stays lost.
-      if (lost !== null) throw lost
-      try {
-        await file.sync()
-      } catch (error) {
-        lost = fail('bringing what was written to', error)
-        throw lost
-      }
-    },
-
-    async [Symbol.asyncDispose]() {
-      if (!isOpen) return
-      isOpen = false
-      try {
-        await file.close()
-      } finally {
-        onClose()
-      }
-    },
-  }
-}
-
-/** The last look before the first byte: same node, same size, still nobody else's. */
-async function assertStillItself(device: DevicePath, file: FileHandle, identity: Identity) {
-  const now = await stat(device.path, { bigint: true }).catch(() => null)
-  if (now === null) throw changed(device, 'vanished before the first write')
-  const isSameNode =
-    device.kind === 'block'
-      ? now.isBlockDevice() && now.rdev === device.rdev
-      : now.dev === device.dev && now.ino === device.ino
-  if (!isSameNode) throw changed(device, 'leads to another device than was opened')
-  const { sizeBytes, diskSequence } = await readIdentity(device, file)
-  if (diskSequence !== identity.diskSequence) throw changed(device, 'is another disk by now')
-  if (sizeBytes !== identity.sizeBytes) {
-    throw changed(device, `has ${sizeBytes} bytes now and had ${identity.sizeBytes} when opened`)
-  }
-  await assertUnused(device)
 }

@@ -1,6 +1,7 @@
 import path from 'node:path'
 
 import { AgentError } from '../../domain/errors.ts'
+import type { Accelerator } from '../../ports/accelerator.ts'
 import type { Volumes, VolumeWriter } from '../../ports/volumes.ts'
 import { type Absent, type DevicePath, locateDevice } from './device-path.ts'
 import { openReader, openWriter } from './open-device.ts'
@@ -13,6 +14,8 @@ export type PathVolumesOptions = {
   readonly snapshotPaths: readonly string[]
   /** Folders that volumes may lie in; empty: the fixed parents of the templates. */
   readonly volumeRoots: readonly string[]
+  /** Finds and makes holes; without it there are none. */
+  readonly accelerator?: Accelerator | null
 }
 
 type Ids = { readonly volume_id: string; readonly snapshot_id?: string }
@@ -26,6 +29,7 @@ export function pathVolumes(options: PathVolumesOptions): Volumes {
   const snapshotPaths = templates('snapshot_paths', options.snapshotPaths, '{snapshot_id}')
   const roots = volumeRoots(options.volumeRoots, [...volumePaths, ...snapshotPaths])
   const written = new Set<string>()
+  const { accelerator = null } = options
 
   return {
     async openSource({ volumeId, snapshotId }, signal) {
@@ -33,11 +37,13 @@ export function pathVolumes(options: PathVolumesOptions): Volumes {
       assertUuid('volume_id', volumeId)
       if (snapshotId === null) {
         const ids = { volume_id: volumeId }
-        return openReader(await find('volume_paths', volumePaths, ids, roots), signal)
+        const device = await find('volume_paths', volumePaths, ids, roots)
+        return openReader(device, { accelerator, signal })
       }
       assertUuid('snapshot_id', snapshotId)
       const ids = { volume_id: volumeId, snapshot_id: snapshotId }
-      return openReader(await find('snapshot_paths', snapshotPaths, ids, roots), signal)
+      const device = await find('snapshot_paths', snapshotPaths, ids, roots)
+      return openReader(device, { accelerator, signal })
     },
 
     async openTarget(volumeId, signal) {
@@ -45,7 +51,9 @@ export function pathVolumes(options: PathVolumesOptions): Volumes {
       assertUuid('volume_id', volumeId)
       const device = await find('volume_paths', volumePaths, { volume_id: volumeId }, roots)
       signal.throwIfAborted()
-      return openOnce(written, device, signal)
+      return openOnce(written, device, (onClose) =>
+        openWriter(device, { accelerator, signal }, onClose),
+      )
     },
   }
 }
@@ -54,7 +62,7 @@ export function pathVolumes(options: PathVolumesOptions): Volumes {
 async function openOnce(
   written: Set<string>,
   device: DevicePath,
-  signal: AbortSignal,
+  open: (onClose: () => void) => Promise<VolumeWriter>,
 ): Promise<VolumeWriter> {
   const key = device.kind === 'block' ? `block ${device.rdev}` : `file ${device.dev} ${device.ino}`
   if (written.has(key)) {
@@ -66,7 +74,7 @@ async function openOnce(
   }
   written.add(key)
   try {
-    return await openWriter(device, signal, () => written.delete(key))
+    return await open(() => written.delete(key))
   } catch (error) {
     written.delete(key)
     throw error

@@ -16,7 +16,9 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 
 import { pathVolumes } from '#src/adapters/volumes/path-volumes.ts'
+import type { Accelerator } from '#src/ports/accelerator.ts'
 import { testVolumes } from '../../contracts/volumes.ts'
+import { hostAccelerator } from '../../support/host-accelerator.ts'
 import { loopDevice } from '../../support/loop-device.ts'
 import { volumeFolder, volumeId } from '../../support/volume-folder.ts'
 
@@ -25,25 +27,25 @@ const signal = AbortSignal.timeout(120_000)
 const source = { volumeId, snapshotId: null }
 const mebibyte = 1024 * 1024
 
-testVolumes('pathVolumes with files', async () => {
-  const { folder, volumes, ...rest } = await volumeFolder()
+async function files(accelerator: Accelerator | null) {
+  const { folder, volumes, ...rest } = await volumeFolder(accelerator)
   return {
     volumes,
-    async put(id, bytes) {
+    async put(id: string, bytes: Uint8Array) {
       await writeFile(`${folder}/volume-${id}`, bytes)
       await writeFile(`${folder}/_snapshot-${id}`, bytes)
     },
-    bytes: async (id) => readFile(`${folder}/volume-${id}`),
-    async replace(id, bytes) {
+    bytes: async (id: string) => readFile(`${folder}/volume-${id}`),
+    async replace(id: string, bytes: Uint8Array) {
       await writeFile(`${folder}/new`, bytes)
       await rename(`${folder}/new`, `${folder}/volume-${id}`)
     },
     [Symbol.asyncDispose]: rest[Symbol.asyncDispose],
   }
-})
+}
 
-testVolumes('pathVolumes with links to loop devices', async () => {
-  const temporary = await volumeFolder()
+async function loopDevices(accelerator: Accelerator | null) {
+  const temporary = await volumeFolder(accelerator)
   const { folder, volumes } = temporary
   const devices = new AsyncDisposableStack()
   const put = async (id: string, bytes: Uint8Array) => {
@@ -57,14 +59,21 @@ testVolumes('pathVolumes with links to loop devices', async () => {
   return {
     volumes,
     put,
-    bytes: (id) => readFile(`${folder}/volume-${id}`),
+    bytes: (id: string) => readFile(`${folder}/volume-${id}`),
     replace: put,
     async [Symbol.asyncDispose]() {
       await devices.disposeAsync()
       await temporary[Symbol.asyncDispose]()
     },
   }
-})
+}
+
+testVolumes('pathVolumes with files', () => files(null))
+testVolumes('pathVolumes with links to loop devices', () => loopDevices(null))
+testVolumes('pathVolumes with files and an accelerator', () => files(hostAccelerator()))
+testVolumes('pathVolumes with loop devices and an accelerator', () =>
+  loopDevices(hostAccelerator()),
+)
 
 test('templates are tried in order, and the message names what was tried', async () => {
   await using temporary = await volumeFolder()
