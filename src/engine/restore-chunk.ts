@@ -45,7 +45,15 @@ export async function restoreExtent(
   try {
     if (isHeld) return { fetchedBytes: await restoreHeld(task, store, writer, tools, signal) }
     const buffer = tools.buffers.plain(Math.min(streamBufferBytes, bytesHeldMax))
-    return { fetchedBytes: await streamChunk({ ...task, buffer }, store, writer, signal) }
+    return {
+      fetchedBytes: await streamChunk(
+        { ...task, buffer },
+        store,
+        writer,
+        tools.accelerator,
+        signal,
+      ),
+    }
   } catch (error) {
     signal.throwIfAborted()
     if (isHeld) throw chunkError(error, chunk, 'nothing of it was written')

@@ -3,15 +3,20 @@ import { createHash, type Hash } from 'node:crypto'
 import { codecOf } from '../domain/compression.ts'
 import { AgentError, hasCode } from '../domain/errors.ts'
 import type { Extent } from '../domain/extents.ts'
+import type { ExpectedBlocks } from '../domain/lane-tasks.ts'
 import type { StoredChunk } from '../domain/stored-chunk.ts'
+import type { Accelerator } from '../ports/accelerator.ts'
 import type { ObjectSink, ObjectStore, StoredObject } from '../ports/object-store.ts'
 import { type Decoder, openDecoder } from './codecs.ts'
 import type { SparseWriter } from './sparse-write.ts'
+import { checkBlocks } from './verify-chunk.ts'
 
 export type StreamedChunk = {
   readonly container: string
   readonly chunk: StoredChunk
   readonly pieces: readonly Extent[]
+  /** Null where no sha256file can be used: then the md5 tells in the end. */
+  readonly expected: ExpectedBlocks | null
   /** What is written at once. */
   readonly buffer: Buffer
 }
@@ -22,15 +27,28 @@ export type StreamedChunk = {
  * the store or the volume rejects with, or with the signal's reason.
  */
 export async function streamChunk(
-  { container, chunk, pieces, buffer }: StreamedChunk,
+  { container, chunk, pieces, expected, buffer }: StreamedChunk,
   store: ObjectStore,
   writer: SparseWriter,
+  accelerator: Accelerator | null,
   signal: AbortSignal,
 ): Promise<number> {
-  await using fetch = streamedFetch(writer, chunk, pieces, buffer, signal)
+  await using fetch = streamedFetch(
+    { writer, expected, accelerator },
+    chunk,
+    pieces,
+    buffer,
+    signal,
+  )
   const stored = await store.getObject({ container, name: chunk.name }, fetch.sink, signal)
   await fetch.complete(stored)
   return stored.sizeBytes
+}
+
+type Judging = {
+  readonly writer: SparseWriter
+  readonly expected: ExpectedBlocks | null
+  readonly accelerator: Accelerator | null
 }
 
 type Fetch = AsyncDisposable & {
@@ -40,7 +58,7 @@ type Fetch = AsyncDisposable & {
 }
 
 function streamedFetch(
-  writer: SparseWriter,
+  { writer, expected, accelerator }: Judging,
   chunk: StoredChunk,
   pieces: readonly Extent[],
   buffer: Buffer,
@@ -58,8 +76,11 @@ function streamedFetch(
       const pieceEnd = piece.offsetBytes + piece.lengthBytes
       const from = Math.max(piece.offsetBytes, bufferAt)
       const to = Math.min(pieceEnd, end)
-      if (from < to)
-        await writer.write(from, plain.subarray(from - bufferAt, to - bufferAt), signal)
+      if (from < to) {
+        const bytes = plain.subarray(from - bufferAt, to - bufferAt)
+        checkBlocks(bytes, from, expected, accelerator)
+        await writer.write(from, bytes, signal)
+      }
       if (pieceEnd > end) break
       nextPiece += 1
     }

@@ -50,22 +50,52 @@ function firstBadExtent(
   accelerator: Accelerator | null,
 ): Extent | 'unknown' | null {
   if (expected === null || !areCovered(pieces, expected)) return 'unknown'
-  const { blockSizeBytes } = expected
   for (const piece of pieces) {
     const from = piece.offsetBytes - chunk.offsetBytes
     const bytes = plain.subarray(from, from + piece.lengthBytes)
-    const found = Buffer.allocUnsafe(Math.ceil(piece.lengthBytes / blockSizeBytes) * digestBytes)
-    digestBlocks(bytes, blockSizeBytes, found, accelerator)
-    const wanted = digestsOf(piece, expected)
-    if (found.equals(wanted)) continue
-    const block = firstDifference(found, wanted)
-    const offset = block * blockSizeBytes
-    return {
-      offsetBytes: piece.offsetBytes + offset,
-      lengthBytes: Math.min(blockSizeBytes, piece.lengthBytes - offset),
-    }
+    const bad = badBlock(bytes, piece, expected, accelerator)
+    if (bad !== null) return bad
   }
   return null
+}
+
+/** The first block of a piece that differs from what is expected; null where none does. */
+function badBlock(
+  bytes: Uint8Array,
+  piece: Extent,
+  expected: ExpectedBlocks,
+  accelerator: Accelerator | null,
+): Extent | null {
+  const { blockSizeBytes } = expected
+  const found = Buffer.allocUnsafe(Math.ceil(piece.lengthBytes / blockSizeBytes) * digestBytes)
+  digestBlocks(bytes, blockSizeBytes, found, accelerator)
+  const wanted = digestsOf(piece, expected)
+  if (found.equals(wanted)) return null
+  const offset = firstDifference(found, wanted) * blockSizeBytes
+  return {
+    offsetBytes: piece.offsetBytes + offset,
+    lengthBytes: Math.min(blockSizeBytes, piece.lengthBytes - offset),
+  }
+}
+
+/**
+ * Throws CHUNK_CORRUPT where bytes for this offset of the volume are not what the sha256file says; what it
+ * says nothing of passes.
+ */
+export function checkBlocks(
+  bytes: Uint8Array,
+  offsetBytes: number,
+  expected: ExpectedBlocks | null,
+  accelerator: Accelerator | null,
+): void {
+  const piece = { offsetBytes, lengthBytes: bytes.byteLength }
+  if (expected === null || !isCovered(piece, expected)) return
+  const bad = badBlock(bytes, piece, expected, accelerator)
+  if (bad === null) return
+  throw new AgentError(
+    'CHUNK_CORRUPT',
+    `the sha256file says otherwise of ${bad.lengthBytes} bytes at offset ${bad.offsetBytes} of the volume`,
+  )
 }
 
 /** Whether the sha256file can vouch for all of these extents. */

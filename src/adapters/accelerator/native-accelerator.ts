@@ -57,7 +57,11 @@ function without(why: string): Loaded {
   return { accelerator: null, why }
 }
 
+const needed = ['isZero', 'md5Pair', 'giveBack', 'seekData', 'seekHole', 'punchHole', 'deviceSize']
+
 function acceleratorOf(addon: Addon): Accelerator {
+  const missing = needed.find((name) => !(name in addon))
+  if (missing !== undefined) throw new Error(`it has no ${missing}: build it anew with make native`)
   const zlib = tried(addon.zlib, worksLikeZlib)
   const fastZlib = tried(addon.fastZlib, worksLikeZlib)
   const bz2 = tried(addon.bz2, works)
