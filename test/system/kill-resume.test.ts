@@ -122,7 +122,7 @@ async function killedInMidst(
 /** Nothing lies under the backup's prefix but what its metadata names. */
 async function assertOnlyNamed({ container }: Scene, record: BackupRecord): Promise<number> {
   const prefix = record.service_metadata ?? ''
-  const entries = (await container.list()).filter(({ name }) => name.startsWith(prefix))
+  const entries = await container.list(prefix)
   const metadata = JSON.parse(Buffer.from(await container.get(`${prefix}_metadata`)).toString())
   const named = (metadata.objects as object[]).flatMap((one) => Object.keys(one))
   const closing = [`${prefix}_metadata`, `${prefix}_sha256file`]
