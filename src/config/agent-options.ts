@@ -68,7 +68,7 @@ export const agentOptions = {
   verify_upload: choice(
     'auto',
     ['auto', 'on', 'off'],
-    'Decompress and compare before an object is sent. auto: where it costs at most 10 %.',
+    'Decompress and compare before an object is sent. auto: where it costs at most 10 %, which is nowhere.',
   ),
   bandwidth_max: bytes(
     0,

@@ -5,7 +5,7 @@ import {
   verifiesUpload,
 } from '../domain/backup-plan.ts'
 import type { BackupRecord } from '../domain/backup-record.ts'
-import { type Compression, codecOf } from '../domain/compression.ts'
+import type { Compression } from '../domain/compression.ts'
 import { documentHeader } from '../domain/document-header.ts'
 import { AgentError } from '../domain/errors.ts'
 import { digestBytes } from '../domain/extents.ts'
@@ -311,8 +311,6 @@ async function checkSizeAfter({ log }: Run, volume: VolumeReader): Promise<void>
 function planFor(run: Run, { container, prefix }: Place, deps: CreateDeps): BackupPlan {
   const { sizes, compression, effort, uploadsMax, zeroChunks, verifyUpload } = deps
   const chunkSizeBytes = chunkSizeFor(sizes)
-  const codec = codecOf(compression)
-  const isNative = codec !== 'none' && deps.accelerator?.[codec] != null
   if (chunkSizeBytes !== sizes.objectSizeBytes) {
     run.log.info('chunks are smaller than configured, to fit memory_max', {
       chunk_size_bytes: chunkSizeBytes,
@@ -328,6 +326,6 @@ function planFor(run: Run, { container, prefix }: Place, deps: CreateDeps): Back
     effort,
     uploadsMax,
     zeroChunks,
-    verifiesUpload: verifiesUpload(verifyUpload, { compression, effort, isNative }),
+    verifiesUpload: verifiesUpload(verifyUpload),
   }
 }
