@@ -5,7 +5,10 @@ import type { Effort } from '../domain/lane-tasks.ts'
 import type { Accelerator, Decompress, NativeCodec } from '../ports/accelerator.ts'
 import { compress, openDecoder } from './codecs.ts'
 
-/** Compresses `plain` into `into`: a view of what was written, or null where it does not fit. */
+/**
+ * Compresses `plain`: what came of it, in `into` or in memory of its own, or null where it is longer
+ * than `into`.
+ */
 export type Pack = (
   plain: Uint8Array,
   into: Uint8Array,
@@ -33,7 +36,7 @@ export function packerOf(
   switch (codec) {
     case 'zlib': {
       const level = effort === 'fast' ? fastLevel : zlibLevel
-      return copied((plain, maxOutputLength) =>
+      return own((plain, maxOutputLength) =>
         zlib.deflateSync(plain, {
           level,
           memLevel: zlibMemLevel,
@@ -43,7 +46,7 @@ export function packerOf(
       )
     }
     case 'zstd':
-      return copied((plain, maxOutputLength) =>
+      return own((plain, maxOutputLength) =>
         zlib.zstdCompressSync(plain, {
           chunkSize: maxOutputLength,
           maxOutputLength,
@@ -81,23 +84,24 @@ function caller(codec: Pick<NativeCodec, 'compress'> | null, level: number): Pac
   }
 }
 
-/**
- * `work` gives its body in memory of its own, at once and in one piece, of which only what is filled
- * becomes real. It is given back here: the collector would let several of them pile up first.
- */
-function copied(work: (plain: Uint8Array, maxOutputLength: number) => Buffer): Pack {
+/** `work` gives its body in one piece of memory of its own, of which only what is filled becomes real. */
+function own(work: (plain: Uint8Array, maxOutputLength: number) => Buffer): Pack {
   return (plain, into) => {
     try {
-      const body = work(plain, into.byteLength)
-      into.set(body)
-      const { byteLength } = body
-      if (body.buffer.byteLength > Buffer.poolSize) (body.buffer as ArrayBuffer).transfer(0)
-      return into.subarray(0, byteLength)
+      return work(plain, into.byteLength)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return null
       throw error
     }
   }
+}
+
+/**
+ * Gives the memory of a body back that is nobody else's: the collector would let several of them pile up
+ * first. Nobody may use it by then.
+ */
+export function giveBackBody({ buffer }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize) buffer.transfer(0)
 }
 
 /** By a program of the host. */

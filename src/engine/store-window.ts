@@ -6,6 +6,7 @@ import { mapOrdered } from '../lib/map-ordered.ts'
 import { pageBuffer } from '../lib/page-buffer.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
 import type { VolumeReader } from '../ports/volumes.ts'
+import { giveBackBody } from './block-codecs.ts'
 import type { LaneTools } from './lane-tools.ts'
 import { packExtent } from './pack-extent.ts'
 import { type GatheredExtent, scanWindow } from './scan-window.ts'
@@ -59,9 +60,11 @@ async function putInPlace(
   signal: AbortSignal,
 ): Promise<readonly PutChunk[]> {
   const packed = packAll(task, extents, bench.tools, signal)
-  const puts = mapOrdered(packed, putsMax, signal, ({ extent, body, index }, stop) =>
-    putBody(task, extent, body, first + index, bench.store, stop),
-  )
+  const puts = mapOrdered(packed, putsMax, signal, async (one, stop) => {
+    const chunk = await putBody(task, one.extent, one.body, first + one.index, bench.store, stop)
+    one.release()
+    return chunk
+  })
   const chunks = await Array.fromAsync(puts)
   bench.tools.buffers.trim()
   return chunks
@@ -79,6 +82,7 @@ async function putMoved(
   let heldBytes = 0
   for await (const one of packAll(task, extents, bench.tools, signal)) {
     const body = { ...one.body, body: Buffer.from(one.body.body) }
+    one.release()
     heldBytes += body.body.byteLength
     moved.push({ ...one, body })
   }
@@ -89,7 +93,13 @@ async function putMoved(
   return Array.fromAsync(puts)
 }
 
-type Packed = { readonly extent: Extended; readonly body: PackedBody; readonly index: number }
+type Packed = {
+  readonly extent: Extended
+  readonly body: PackedBody
+  readonly index: number
+  /** Says that nobody uses the body any more. */
+  readonly release: () => void
+}
 
 type Extended = { readonly offsetBytes: number; readonly lengthBytes: number }
 
@@ -105,7 +115,9 @@ async function* packAll(
   for (const [index, { offsetBytes, plain }] of extents.entries()) {
     const body = await packExtent(plain, into.subarray(at), task, tools, signal)
     at += plain.byteLength
-    yield { extent: { offsetBytes, lengthBytes: plain.byteLength }, body, index }
+    const isOwn = ![plain.buffer, into.buffer].includes(body.body.buffer)
+    const release = () => isOwn && giveBackBody(body.body)
+    yield { extent: { offsetBytes, lengthBytes: plain.byteLength }, body, index, release }
     await breathe() // What is under way moves on.
   }
 }

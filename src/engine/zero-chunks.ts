@@ -3,7 +3,7 @@ import type { Compression } from '../domain/compression.ts'
 /** What is to be stored of some bytes, and both digests of it. */
 export type PackedBody = {
   readonly compression: Compression
-  /** The plain bytes themselves, or a view of the lane's buffer. */
+  /** The plain bytes themselves, a view of the lane's buffer, or memory of its own. */
   readonly body: Uint8Array
   /** Hex, of the plain bytes. */
   readonly md5: string
