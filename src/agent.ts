@@ -64,7 +64,7 @@ export async function runAgent(
 
   const accelerator = findAccelerator(log)
   const volumes = pathVolumes({ ...config.volumes, accelerator })
-  await using lanes = openLanes(config, stores, rates, accelerator, log)
+  await using lanes = openLanes(config, stores, rates, log)
   const found = { journal, spool, stores, volumes, lanes, accelerator }
   const deps = { ...backupOptions(config, stores), ...found }
   const runner = jobRunner({
@@ -139,16 +139,7 @@ function findAccelerator(log: Log): Accelerator | null {
   return accelerator
 }
 
-/** After so long without work a lane ends. Only the accelerator gives memory back before that. */
-const laneIdleMsMax = { accelerated: 60_000, bare: 2_000 }
-
-function openLanes(
-  { limits }: Config,
-  stores: Stores,
-  rates: StoreRates,
-  accelerator: Accelerator | null,
-  log: Log,
-): Lanes {
+function openLanes({ limits }: Config, stores: Stores, rates: StoreRates, log: Log): Lanes {
   const data: LaneData = { stores: stores.laneOptions, rates: sharedStoreRates(rates) }
   const { workers, memoryBytesMax: memoryMax } = limits
   return threadLanes({
@@ -156,7 +147,6 @@ function openLanes(
     data,
     workers,
     memoryMax,
-    idleMsMax: accelerator === null ? laneIdleMsMax.bare : laneIdleMsMax.accelerated,
     log,
   })
 }

@@ -45,7 +45,7 @@ export async function threadBench(choices: LaneChoices = {}): Promise<ThreadBenc
   const lanes = threadLanes({
     entry: choices.entry ?? new URL('../../src/lane.ts', import.meta.url),
     data: { stores, rates: sharedStoreRates(rates), ...data },
-    ...{ workers, memoryMax, idleMsMax: 60_000, log },
+    ...{ workers, memoryMax, log },
   })
   const volumePaths = [path.join(folder, '{volume_id}')]
   const volumes = pathVolumes({ volumePaths, snapshotPaths: [], volumeRoots: [folder] })

@@ -27,11 +27,11 @@ export type ThreadLanesOptions = {
   readonly workers: number
   /** What the buffers of all lanes may take. */
   readonly memoryMax: number
-  /** After so long without work a lane ends, and all of its memory is given back. */
-  readonly idleMsMax: number
   readonly log: Log
 }
 
+/** After so long without work a lane and its buffers are given back. */
+const idleMsMax = 60_000
 const reapMs = 5_000
 
 /** Requests of one job that are on their way outside of a lane's buffers. */
@@ -318,7 +318,6 @@ class LanePool {
 
   #reap(): void {
     const nowMs = monotonicMs()
-    const { idleMsMax } = this.#options
     for (const lane of this.#lanes) {
       if (lane.items.size === 0 && nowMs - lane.idleSinceMs > idleMsMax) this.#drop(lane)
     }
