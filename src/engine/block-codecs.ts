@@ -24,6 +24,7 @@ const zstdLevel = 3 // What Python's zstd takes by default.
 const bz2Level = 9 // What Python's bz2 takes by default.
 // Of blocks half as long as zlib's default the runtime's zlib makes 0.3 % less, and no slower.
 const zlibMemLevel = 7
+const chunkSizeMin = 64 // Of zlib's options: less is refused.
 
 /** The quickest way that this host has to write `codec`. */
 export function packerOf(
@@ -36,20 +37,14 @@ export function packerOf(
   switch (codec) {
     case 'zlib': {
       const level = effort === 'fast' ? fastLevel : zlibLevel
-      return own((plain, maxOutputLength) =>
-        zlib.deflateSync(plain, {
-          level,
-          memLevel: zlibMemLevel,
-          chunkSize: maxOutputLength,
-          maxOutputLength,
-        }),
+      return own((plain, limits) =>
+        zlib.deflateSync(plain, { level, memLevel: zlibMemLevel, ...limits }),
       )
     }
     case 'zstd':
-      return own((plain, maxOutputLength) =>
+      return own((plain, limits) =>
         zlib.zstdCompressSync(plain, {
-          chunkSize: maxOutputLength,
-          maxOutputLength,
+          ...limits,
           pledgedSrcSize: plain.byteLength, // Python refuses a frame that does not say its length.
           params: { [zlib.constants.ZSTD_c_compressionLevel]: zstdLevel },
         }),
@@ -84,11 +79,14 @@ function caller(codec: Pick<NativeCodec, 'compress'> | null, level: number): Pac
   }
 }
 
+type OutputLimits = { readonly chunkSize: number; readonly maxOutputLength: number }
+
 /** `work` gives its body in one piece of memory of its own, of which only what is filled becomes real. */
-function own(work: (plain: Uint8Array, maxOutputLength: number) => Buffer): Pack {
-  return (plain, into) => {
+function own(work: (plain: Uint8Array, limits: OutputLimits) => Buffer): Pack {
+  return (plain, { byteLength: maxOutputLength }) => {
+    if (maxOutputLength === 0) return null
     try {
-      return work(plain, into.byteLength)
+      return work(plain, { chunkSize: Math.max(chunkSizeMin, maxOutputLength), maxOutputLength })
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return null
       throw error

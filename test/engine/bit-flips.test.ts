@@ -3,8 +3,6 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import { memorySpool } from '#src/adapters/spool/memory-spool.ts'
 import type { Compression } from '#src/domain/compression.ts'
 import { AgentError } from '#src/domain/errors.ts'
@@ -21,6 +19,7 @@ import {
   never,
   restoreChain,
 } from '../support/chains.ts'
+import { nativeAccelerator } from '../support/native-accelerator.ts'
 import { times } from '../support/soak.ts'
 import { noise } from '../support/volume-data.ts'
 import { randomOf, testSeed } from '../support/volume-files.ts'
@@ -85,7 +84,7 @@ async function aScene(
 const codecs: readonly Compression[] = ['none', 'zlib', 'zstd', 'bz2']
 
 async function scenes(seed: string, random: () => number): Promise<readonly Scene[]> {
-  const { accelerator } = loadAccelerator()
+  const { accelerator } = nativeAccelerator()
   const made: Scene[] = []
   const kinds: (readonly [string, BackupChoices])[] = codecs.flatMap((compression) => [
     [`${compression}, accelerated`, { compression, accelerator }] as const,

@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict'
 import { hash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import type { Compression } from '#src/domain/compression.ts'
 import { packerOf, unpack } from '#src/engine/block-codecs.ts'
 import { openDecoder } from '#src/engine/codecs.ts'
 import { laneTools } from '#src/engine/lane-tools.ts'
 import { packExtent } from '#src/engine/pack-extent.ts'
-
 import { never } from '../support/chains.ts'
 import { someBytes } from '../support/lane-tasks.ts'
+import { nativeAccelerator } from '../support/native-accelerator.ts'
 
 const plain = someBytes(300_001)
 const noise = new Uint8Array(randomBytes(200_000))
@@ -28,7 +26,7 @@ async function unpacked(
   stored: Uint8Array,
   compression: Compression,
   lengthBytes: number,
-  accelerator = loadAccelerator().accelerator,
+  accelerator = nativeAccelerator().accelerator,
 ) {
   const into = new Uint8Array(lengthBytes)
   await unpack(stored, compression, into, accelerator, never)
@@ -42,7 +40,7 @@ const codecs = [
   ['bz2', 'compatible'],
 ] as const
 
-for (const accelerator of [null, loadAccelerator().accelerator]) {
+for (const accelerator of [null, nativeAccelerator().accelerator]) {
   const by = accelerator === null ? 'the runtime' : 'the accelerator'
 
   for (const [codec, effort] of codecs) {
@@ -117,7 +115,7 @@ test('what cannot be read again as it was is not sent', async () => {
     },
   }
   const tools = laneTools(
-    accelerator as unknown as ReturnType<typeof loadAccelerator>['accelerator'],
+    accelerator as unknown as ReturnType<typeof nativeAccelerator>['accelerator'],
   )
   const packing = { compression: 'zlib', effort: 'compatible', verifiesUpload: true } as const
   const into = new Uint8Array(plain.byteLength)

@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import { codecOf, compressions } from '#src/domain/compression.ts'
 import { extentSet } from '#src/domain/extents.ts'
 import { aChain, addBackup, type BackupChoices, restoreChain } from '../support/chains.ts'
+import { nativeAccelerator } from '../support/native-accelerator.ts'
 import { times } from '../support/soak.ts'
 import { blockSizes, volumeHistory } from '../support/volume-history.ts'
 
-const native = loadAccelerator().accelerator
+const native = nativeAccelerator().accelerator
 const accelerators = fc.constantFrom(null, native)
 
 const link = fc

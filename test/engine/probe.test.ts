@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import { looksCompressible } from '#src/engine/probe.ts'
+import { nativeAccelerator } from '../support/native-accelerator.ts'
 
 const mebibyte = 1_048_576
 const noise = randomBytes(4 * mebibyte)
 
-for (const accelerator of [null, loadAccelerator().accelerator]) {
+for (const accelerator of [null, nativeAccelerator().accelerator]) {
   const by = accelerator === null ? 'the runtime' : 'the accelerator'
 
   test(`by ${by}: what is little is worth trying, but for a byte`, () => {

@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import { extentSet } from '#src/domain/extents.ts'
-
 import { aChain, addBackup, restoreChain } from '../support/chains.ts'
+import { nativeAccelerator } from '../support/native-accelerator.ts'
 import { changed, changeOf, codecChoice, contentOf, volumeOf } from '../support/random-volumes.ts'
 import { times } from '../support/soak.ts'
 import { noise } from '../support/volume-data.ts'
 import { testSeed } from '../support/volume-files.ts'
 
-const { accelerator } = loadAccelerator()
+const { accelerator } = nativeAccelerator()
 const runBytesMax = 12_000
 
 const choices = fc.record({

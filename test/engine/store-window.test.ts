@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { hash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import zlib from 'node:zlib'
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import { laneWork } from '#src/adapters/lanes/lane-work.ts'
 import { storedBytesMax } from '#src/domain/stored-chunk.ts'
 import { packerOf, unpack } from '#src/engine/block-codecs.ts'
@@ -10,11 +9,12 @@ import { digestBlocks, digestZeros, isZeros } from '#src/engine/block-digests.ts
 import { laneTools } from '#src/engine/lane-tools.ts'
 import { packExtent } from '#src/engine/pack-extent.ts'
 import { looksCompressible } from '#src/engine/probe.ts'
+import { nativeAccelerator } from '../support/native-accelerator.ts'
 import { pyDecompress } from '../support/python-codecs.ts'
 import { diskBytes } from '../support/volume-data.ts'
 
 const never = new AbortController().signal
-const native = loadAccelerator().accelerator
+const native = nativeAccelerator().accelerator
 const ways = [
   ['in TypeScript', null],
   ['natively', native],

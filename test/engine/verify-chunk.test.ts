@@ -2,13 +2,11 @@ import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
 import { test } from 'node:test'
 import zlib from 'node:zlib'
-
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import type { ExpectedBlocks } from '#src/domain/lane-tasks.ts'
 import { digestZeros, isZeros } from '#src/engine/block-digests.ts'
 import { type FetchedChunk, mayBeZeros, verifyChunk } from '#src/engine/verify-chunk.ts'
-
 import { digestsOf, someBytes } from '../support/lane-tasks.ts'
+import { nativeAccelerator } from '../support/native-accelerator.ts'
 
 const block = 512
 const chunkAt = 8 * block
@@ -41,7 +39,7 @@ const withoutMd5 = { ...fetched(plain).chunk, md5: '00'.repeat(16) }
 const damaged = plain.slice()
 damaged[3 * block + 7] = 255
 
-for (const accelerator of [null, loadAccelerator().accelerator]) {
+for (const accelerator of [null, nativeAccelerator().accelerator]) {
   const by = accelerator === null ? 'the runtime' : 'the accelerator'
 
   test(`by ${by}: bytes whose SHA-256 is right are right, whatever their md5`, () => {

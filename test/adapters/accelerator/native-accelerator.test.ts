@@ -9,15 +9,14 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import zlib from 'node:zlib'
-
-import { loadAccelerator } from '#src/adapters/accelerator/native-accelerator.ts'
 import { type CodecUnderTest, testDigests, testNativeCodec } from '../../contracts/accelerator.ts'
 import { testOpenFiles } from '../../contracts/accelerator-files.ts'
+import { nativeAccelerator } from '../../support/native-accelerator.ts'
 import { runPeer } from '../../support/python.ts'
 import { diskBytes, sha256 } from '../../support/volume-data.ts'
 
 const adapter = 'native-accelerator'
-const { accelerator, why } = loadAccelerator()
+const { accelerator, why } = nativeAccelerator()
 assert.ok(accelerator !== null, `"make native" builds what is tested here: ${why}`)
 const { zlib: deflate, fastZlib, bz2, zstd } = accelerator
 assert.ok(
@@ -105,7 +104,7 @@ test('threads have it too, several at once, and after each other', async () => {
   for (let round = 0; round < 3; round++) {
     const said = Array.from({ length: 3 }, async () => {
       const lines: unknown[] = []
-      const worker = new Worker(threadCode, { eval: true })
+      const worker = new Worker(threadCode, { eval: true, env: {} })
       worker.on('message', (line) => lines.push(line))
       await once(worker, 'exit')
       return lines
