@@ -2,10 +2,9 @@
 
 import { randomUUID } from 'node:crypto'
 import process from 'node:process'
-
+import { type MemoryCgroup, memoryCgroup } from '../test/support/memory-cgroup.ts'
 import { type BenchAgent, startBenchAgent } from './bench-agent.ts'
 import type { JobEvent } from './job-bus.ts'
-import { type MemoryCgroup, memoryCgroup } from './memory-cgroup.ts'
 import { startSink } from './native-tools.ts'
 import { cpuSecondsOf, peakMibOf } from './process-usage.ts'
 import { type Row, type Sample, type Targets, variants } from './row.ts'

@@ -98,7 +98,7 @@ export type AgentProcess = {
   readonly exitCode: number | null
 }
 
-const agentCommand = path.join(checkout, 'bin/cinder-backup-agent')
+export const agentCommand = path.join(checkout, 'bin/cinder-backup-agent')
 
 /** Starts an agent as a process; resolves once it consumes. It is killed after the test. */
 export async function startAgent(owner: Owner, home: AgentHome): Promise<AgentProcess> {

@@ -1,10 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-
-import { mebibyte } from './settings.ts'
 
 /** A control group that has so much memory and no more. */
 export type MemoryCgroup = {
@@ -15,6 +14,7 @@ export type MemoryCgroup = {
 }
 
 const root = '/sys/fs/cgroup'
+const mebibyte = 1_048_576
 
 /** Of whichever version of cgroups the machine has. Rejects, and says why, where there is none to be had. */
 export async function memoryCgroup(
@@ -22,7 +22,10 @@ export async function memoryCgroup(
   mebibytes: number,
 ): Promise<MemoryCgroup> {
   const isUnified = existsSync(path.join(root, 'cgroup.controllers'))
-  const folder = path.join(isUnified ? root : `${root}/memory`, `cba-bench-${process.pid}`)
+  const folder = path.join(
+    isUnified ? root : `${root}/memory`,
+    `cba-${process.pid}-${randomUUID()}`,
+  )
   try {
     await mkdir(folder)
     stack.defer(() => removed(folder))
