@@ -22,6 +22,8 @@ export type LaneBuffers = {
   readonly check: (bytes: number) => Buffer
   /** Gives back what only a chunk that hardly got smaller needed; nobody may use `stored` by then. */
   readonly trim: () => void
+  /** Gives back for a while what was on the volume; nobody may use `plain` by then. */
+  readonly restPlain: () => void
   /** Gives all of it back for a while; nobody may use any buffer by then. */
   readonly rest: () => void
   readonly drop: () => void
@@ -56,6 +58,10 @@ function laneBuffers(accelerator: Accelerator | null): LaneBuffers {
     trim() {
       const stored = held.get('stored')
       if (stored !== undefined) accelerator?.giveBack(stored.subarray(stored.byteLength / 2))
+    },
+    restPlain() {
+      const plain = held.get('plain')
+      if (plain !== undefined) accelerator?.giveBack(plain)
     },
     rest() {
       for (const buffer of held.values()) accelerator?.giveBack(buffer)

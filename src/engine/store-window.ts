@@ -26,6 +26,9 @@ export type WindowBench = {
 /** Requests that one window has under way at most. */
 const putsMax = 8
 
+/** After so long a store counts as slow. */
+const slowPutMs = 40
+
 /** What is less than this part of its window is moved out of the buffers, which then serve the next one. */
 const littlePart = 8
 
@@ -59,15 +62,27 @@ async function putInPlace(
   bench: WindowBench,
   signal: AbortSignal,
 ): Promise<readonly PutChunk[]> {
-  const packed = packAll(task, extents, bench.tools, signal)
-  const puts = mapOrdered(packed, putsMax, signal, async (one, stop) => {
+  let usesPlain = false
+  let patience: NodeJS.Timeout | undefined
+  async function* packed(): AsyncGenerator<Packed, void, undefined> {
+    for await (const one of packAll(task, extents, bench.tools, signal)) {
+      usesPlain ||= one.body.compression === 'none'
+      yield one
+    }
+    // While a store takes its time its lanes become more, and should not all sit on what is packed.
+    if (!usesPlain) patience = setTimeout(bench.tools.buffers.restPlain, slowPutMs)
+  }
+  const puts = mapOrdered(packed(), putsMax, signal, async (one, stop) => {
     const chunk = await putBody(task, one.extent, one.body, first + one.index, bench.store, stop)
     one.release()
     return chunk
   })
-  const chunks = await Array.fromAsync(puts)
-  bench.tools.buffers.trim()
-  return chunks
+  try {
+    return await Array.fromAsync(puts)
+  } finally {
+    clearTimeout(patience)
+    bench.tools.buffers.trim()
+  }
 }
 
 /** The same for the little that changed: out of the buffers first, then all at once. */
