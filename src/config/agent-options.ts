@@ -58,7 +58,7 @@ export const agentOptions = {
   compression_effort: choice(
     'compatible',
     ['compatible', 'fast'],
-    'compatible: objects as small as those of Cinder. fast: zlib about a tenth larger, several times ' +
+    'compatible: objects as small as those of Cinder. fast: zlib some 8 % larger, several times ' +
       'faster.',
   ),
   retry_budget: integer(900, 'How long one object may be retried in all.', {

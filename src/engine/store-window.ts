@@ -1,6 +1,7 @@
 import { codecOf } from '../domain/compression.ts'
 import type { PutChunk, WindowResult, WindowTask } from '../domain/lane-tasks.ts'
 import { chunkName } from '../domain/object-names.ts'
+import { delay } from '../lib/clock.ts'
 import { breathe } from '../lib/event-loop.ts'
 import { mapOrdered } from '../lib/map-ordered.ts'
 import { pageBuffer } from '../lib/page-buffer.ts'
@@ -63,14 +64,20 @@ async function putInPlace(
   signal: AbortSignal,
 ): Promise<readonly PutChunk[]> {
   let usesPlain = false
-  let patience: NodeJS.Timeout | undefined
+  const over = new AbortController()
   async function* packed(): AsyncGenerator<Packed, void, undefined> {
     for await (const one of packAll(task, extents, bench.tools, signal)) {
       usesPlain ||= one.body.compression === 'none'
       yield one
     }
     // While a store takes its time its lanes become more, and should not all sit on what is packed.
-    if (!usesPlain) patience = setTimeout(bench.tools.buffers.restPlain, slowPutMs)
+    if (!usesPlain) {
+      const isSlow = delay(slowPutMs, over.signal)
+      isSlow.then(
+        () => over.signal.aborted || bench.tools.buffers.restPlain(),
+        () => undefined,
+      )
+    }
   }
   const puts = mapOrdered(packed(), putsMax, signal, async (one, stop) => {
     const chunk = await putBody(task, one.extent, one.body, first + one.index, bench.store, stop)
@@ -80,7 +87,7 @@ async function putInPlace(
   try {
     return await Array.fromAsync(puts)
   } finally {
-    clearTimeout(patience)
+    over.abort()
     bench.tools.buffers.trim()
   }
 }

@@ -26,7 +26,7 @@ export interface Accelerator {
 
   /** Levels 1 to 12. Null where the library is not on this host, as in the next ones. */
   readonly zlib: NativeCodec | null
-  /** Levels 1 to 3: several times faster than `zlib`, in the same format, 10 to 14 % larger. */
+  /** Levels 1 to 3: several times faster than `zlib`, in the same format, 7 to 10 % larger. */
   readonly fastZlib: { readonly compress: Compress } | null
   /** Levels 1 to 9. */
   readonly bz2: NativeCodec | null
