@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -42,5 +43,11 @@ void memory_give_back(uint8_t *start, size_t length) {
   const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
   const uintptr_t first = ((uintptr_t)start + page - 1) / page * page;
   const uintptr_t end = ((uintptr_t)start + length) / page * page;
-  if (end > first) madvise((void *)first, end - first, MADV_DONTNEED);
+  uint8_t *const behind = start + length;
+  if (end <= first || madvise((void *)first, end - first, MADV_DONTNEED) != 0) {
+    memset(start, 0, length); // Nothing to give, or locked in memory.
+    return;
+  }
+  memset(start, 0, (size_t)((uint8_t *)first - start));
+  memset((uint8_t *)end, 0, (size_t)(behind - (uint8_t *)end));
 }

@@ -18,5 +18,5 @@ int64_t file_punch_hole(int fd, int64_t offset, int64_t length);
 /** The size of a block device in bytes. */
 int64_t file_device_size(int fd);
 
-/** Gives whole pages back to the system; of private memory, which then reads as zeros. */
+/** Makes private memory read as zeros; its whole pages go back to the system until they are written to. */
 void memory_give_back(uint8_t *start, size_t length);

@@ -36,7 +36,7 @@ export async function scanWindow(
   const digests = new Uint8Array(Math.ceil(lengthBytes / blockSizeBytes) * digestBytes)
   const buffer = tools.buffers.plain(lengthBytes)
   const gathering =
-    parentDigests === null ? whole(task, buffer) : changes(task, buffer, parentDigests)
+    parentDigests === null ? whole(task, buffer, tools) : changes(task, buffer, parentDigests)
   const sliceBytes = blockSizeBytes * Math.max(1, Math.floor(sliceBytesWanted / blockSizeBytes))
   let isZero = true
   let slices = 0
@@ -85,15 +85,21 @@ type Gathering = {
 }
 
 /** Everything, unless it is all zeros: those before the first other byte are written only then. */
-function whole({ offsetBytes }: Scanned, buffer: Buffer): Gathering {
+function whole({ offsetBytes }: Scanned, buffer: Buffer, { accelerator }: LaneTools): Gathering {
   let isZero = true
+
+  function clear(start: number, end: number): void {
+    if (accelerator === null) buffer.fill(0, start, end)
+    else accelerator.giveBack(buffer.subarray(start, end))
+  }
+
   return {
     position: (slice) => slice.offsetBytes,
     keep(slice, _digests, isZeroSlice) {
       if (isZero && isZeroSlice) return
-      if (isZero) buffer.fill(0, 0, slice.offsetBytes)
+      if (isZero) clear(0, slice.offsetBytes)
       isZero = false
-      if (isZeroSlice) buffer.fill(0, slice.offsetBytes, slice.offsetBytes + slice.lengthBytes)
+      if (isZeroSlice) clear(slice.offsetBytes, slice.offsetBytes + slice.lengthBytes)
     },
     extents: () => (isZero ? [] : [{ offsetBytes, plain: buffer }]),
   }

@@ -45,7 +45,7 @@ export interface Accelerator {
   /** The MD5 of each of the two, in hex, in less time than one after the other. */
   md5Pair(one: Uint8Array, other: Uint8Array): readonly [string, string]
 
-  /** Gives the whole pages of `memory` back to the system: what they held is gone, they may be used again. */
+  /** Makes `memory` read as zeros; its whole pages go back to the system until they are written to again. */
   giveBack(memory: Uint8Array): void
 
   /**

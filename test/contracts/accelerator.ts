@@ -3,7 +3,7 @@ import { createHash, hash } from 'node:crypto'
 import { test } from 'node:test'
 
 import fc from 'fast-check'
-
+import { pageBuffer } from '#src/lib/page-buffer.ts'
 import type { Accelerator, Compress, Decompress } from '#src/ports/accelerator.ts'
 import { diskBytes, noise } from '../support/volume-data.ts'
 
@@ -211,7 +211,12 @@ function testDecompress(adapter: string, codec: CodecUnderTest, decompress: Deco
 /** What every Accelerator must do beside its codecs, which have a contract of their own. */
 export function testDigests(
   adapter: string,
-  { sha256Blocks, isZero, md5Pair }: Pick<Accelerator, 'sha256Blocks' | 'isZero' | 'md5Pair'>,
+  {
+    sha256Blocks,
+    isZero,
+    md5Pair,
+    giveBack,
+  }: Pick<Accelerator, 'sha256Blocks' | 'isZero' | 'md5Pair' | 'giveBack'>,
 ): void {
   test(`${adapter}: each block has its SHA-256, and those of zeros are counted`, () => {
     const blocks = fc.oneof(
@@ -266,6 +271,20 @@ export function testDigests(
         if (size === 0) return
         bytes[place % size] = byte
         assert.equal(isZero(bytes), false)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  test(`${adapter}: what is given back reads as zeros, and its neighbours stay as they were`, () => {
+    const memory = pageBuffer(65_536)
+    fc.assert(
+      fc.property(fc.nat(65_536), fc.nat(65_536), (one, other) => {
+        const [start, end] = [Math.min(one, other), Math.max(one, other)]
+        memory.fill(7)
+        giveBack(memory.subarray(start, end))
+        const expected = Buffer.alloc(65_536, 7).fill(0, start, end)
+        assert.ok(memory.equals(expected), `from ${start} to ${end}`)
       }),
       { numRuns: 300 },
     )

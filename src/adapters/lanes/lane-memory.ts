@@ -25,3 +25,11 @@ export function bytesServed(task: LaneTask): number {
   const { extent } = task
   return extent.kind === 'zeros' ? extent.extent.lengthBytes : extent.chunk.lengthBytes
 }
+
+/**
+ * What the buffers of all lanes may take once one more works beside `working`. Those beyond the cores
+ * (`workers`) do nothing but hide how slow a store is: for that there is half of `memoryMax`.
+ */
+export function bytesAllowed(memoryMax: number, working: number, workers: number): number {
+  return working < workers ? memoryMax : memoryMax / 2
+}

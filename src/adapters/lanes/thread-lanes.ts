@@ -6,7 +6,7 @@ import type { StoreAccess } from '../../ports/identity.ts'
 import type { LaneJob, Lanes, LaneUse } from '../../ports/lanes.ts'
 import type { Log } from '../../ports/log.ts'
 import { fairQueue, type QueuePlace } from './fair-queue.ts'
-import { bytesNeeded, bytesServed } from './lane-memory.ts'
+import { bytesAllowed, bytesNeeded, bytesServed } from './lane-memory.ts'
 import {
   type FromLane,
   type LaneQuestion,
@@ -172,39 +172,45 @@ class LanePool {
   }
 
   #startWhatCan(): void {
-    while (!this.#ended.signal.aborted) {
-      const lane = this.#freeLane()
-      if (lane === null) return
+    while (!this.#ended.signal.aborted && this.#working().length < this.#target.count) {
       this.#next ??= this.#queue.take((_, { state }) => mayRun(state))
       const item = this.#next
-      if (item === null || !this.#makeRoom(lane, bytesNeeded(item.task))) return
+      if (item === null) return
+      const lane = this.#laneFor(bytesNeeded(item.task))
+      if (lane === null) return
       this.#next = null
       this.#start(item, lane)
     }
   }
 
-  /** A lane whose buffers nobody has, the largest first; null where as many work as should. */
-  #freeLane(): Lane | null {
-    const free = [...this.#lanes].filter(({ current }) => current === null)
-    if (this.#lanes.size - free.length >= this.#target.count) return null
-    const best = free.toSorted((a, b) => b.bufferBytes - a.bufferBytes)[0]
-    if (best !== undefined) return best
-    return this.#queue.length > 0 || this.#next !== null ? this.#begin() : null
+  #working(): readonly Lane[] {
+    return [...this.#lanes].filter(({ current }) => current !== null)
   }
 
-  /** Whether the lane may have so many bytes; lanes without work give theirs back first. */
-  #makeRoom(lane: Lane, bytes: number): boolean {
-    const { memoryMax } = this.#options
+  /** A lane that nobody works in, the largest first, or a new one; null where the memory is taken. */
+  #laneFor(bytes: number): Lane | null {
+    const free = [...this.#lanes].filter(({ current }) => current === null)
+    const best = free.toSorted((a, b) => b.bufferBytes - a.bufferBytes)[0] ?? null
+    const bufferBytes = Math.max(bytes, best?.bufferBytes ?? 0)
+    if (!this.#makeRoom(best, bufferBytes)) return null
+    const lane = best ?? this.#begin()
+    lane.bufferBytes = bufferBytes
+    return lane
+  }
+
+  /**
+   * Whether a lane, or a new one, may have so many bytes; lanes without work give theirs back first.
+   */
+  #makeRoom(lane: Lane | null, bytes: number): boolean {
+    const { memoryMax, workers } = this.#options
+    const limitBytes = bytesAllowed(memoryMax, this.#working().length, workers)
     const others = () =>
       this.#movedBytes +
       [...this.#lanes].reduce((sum, one) => sum + (one === lane ? 0 : one.bufferBytes), 0)
-    if (others() + Math.max(bytes, lane.bufferBytes) > memoryMax) {
+    if (others() + bytes > limitBytes) {
       for (const one of this.#lanes) if (one !== lane && one.items.size === 0) this.#drop(one)
     }
-    const isAlone = others() === 0
-    if (!isAlone && others() + Math.max(bytes, lane.bufferBytes) > memoryMax) return false
-    lane.bufferBytes = Math.max(bytes, lane.bufferBytes)
-    return true
+    return others() === 0 || others() + bytes <= limitBytes
   }
 
   #start(item: Item, lane: Lane): void {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 
-import { bytesNeeded, bytesServed } from '#src/adapters/lanes/lane-memory.ts'
+import { bytesAllowed, bytesNeeded, bytesServed } from '#src/adapters/lanes/lane-memory.ts'
 import { memoryStore } from '#src/adapters/object-store/memory-store.ts'
 import { memoryVolumes } from '#src/adapters/volumes/memory-volumes.ts'
 import type { WindowTask } from '#src/domain/lane-tasks.ts'
@@ -93,4 +93,9 @@ test('a job is served the bytes of the volume', async () => {
 test('what was compressed in vain has room', () => {
   assert.ok(storedBytesMax(1) >= 1 + 600) // What bz2 may add to anything.
   assert.ok(storedBytesMax(1_000_000_000) >= 1_010_000_600)
+})
+
+test('lanes beyond the cores, which only hide how slow a store is, do with half of memory_max', () => {
+  const allowed = [0, 1, 2, 3].map((working) => bytesAllowed(1000, working, 2))
+  assert.deepEqual(allowed, [1000, 1000, 500, 500])
 })
