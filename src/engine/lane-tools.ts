@@ -20,7 +20,7 @@ export type LaneBuffers = {
   readonly stored: (plainBytes: number) => Buffer
   /** What was decompressed to be compared. */
   readonly check: (bytes: number) => Buffer
-  /** Gives back what only a chunk that hardly got smaller needed; nobody may use `stored` by then. */
+  /** Gives back most of what was stored; nobody may use `stored` by then. */
   readonly trim: () => void
   /** Gives back for a while what was on the volume; nobody may use `plain` by then. */
   readonly restPlain: () => void
@@ -37,6 +37,9 @@ export function laneTools(accelerator: Accelerator | null): LaneTools {
     zeroBodies: zeroBodies(),
   }
 }
+
+/** Of the room for what is stored: what nearly every chunk needs. More is dear while nobody uses it. */
+const storedKeptPart = 8
 
 function laneBuffers(accelerator: Accelerator | null): LaneBuffers {
   const held = new Map<string, Buffer>()
@@ -57,7 +60,8 @@ function laneBuffers(accelerator: Accelerator | null): LaneBuffers {
     check: (bytes) => use('check', bytes),
     trim() {
       const stored = held.get('stored')
-      if (stored !== undefined) accelerator?.giveBack(stored.subarray(stored.byteLength / 2))
+      if (stored !== undefined)
+        accelerator?.giveBack(stored.subarray(stored.byteLength / storedKeptPart))
     },
     restPlain() {
       const plain = held.get('plain')
