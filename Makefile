@@ -11,6 +11,9 @@ test:            ## check, then all tests against the real services; FILES='...'
 soak:            ## the same system tests with large counts, which they print
 	@CBA_SOAK=1 scripts/test $(or $(FILES),'test/system/**/*.test.ts')
 
+simulate: packages ## the whole agent in memory under seeded faults; SEED=... one again, COUNT=2000 fresh ones
+	@$(NODE) test/simulation/run.ts
+
 demo: packages   ## the agent at work on real services; STORE=posix|swift
 	@$(NODE) scripts/demo.ts $(or $(STORE),posix)
 
@@ -55,5 +58,5 @@ packages:
 	@scripts/npm-install
 	@scripts/native --if-possible
 
-.PHONY: test soak demo bench check types lint unused format services services-down packages native dist install docs
+.PHONY: test soak simulate demo bench check types lint unused format services services-down packages native dist install docs
 .DEFAULT_GOAL := test

@@ -8,22 +8,40 @@ const introduction = `# Configuration
 
 Made from the schema by \`make docs\`; a test keeps it true.
 
-The agent reads the syntax of oslo.config, so a working \`cinder.conf\` can stay as it is. Files are
-read in the order in which \`--config-file\` names them, then every \`*.conf\` of each \`--config-dir\`;
-later values win. Without either: \`/etc/cinder/cinder.conf\` and
-\`/etc/cinder-backup-agent/agent.conf\`, where they exist. A variable
+The agent reads the syntax of oslo.config, so a working \`cinder.conf\` can stay as it is. It reads the files
+that \`--config-file\` names and every \`*.conf\` of each \`--config-dir\`; later values win. Without a file:
+\`/etc/cinder/cinder.conf\` and \`/etc/cinder-backup-agent/agent.conf\` first, where they exist. A variable
 \`CBA_<SECTION>_<OPTION>\` in the environment (\`CBA_DEFAULT_HOST\`) wins over all files.
 
-- \`cinder-backup-agent config check\` lists everything that is wrong, as \`file:line: option: what\`.
-- \`cinder-backup-agent config show\` lists every option, its value and where it comes from.
+- \`cinder-backup-agent config check\` lists everything that is wrong, as \`file:line: option: what\`, with
+  what would be right: the nearest name of an option that is not known, the values that may be set.
+- \`cinder-backup-agent config check --live\` then tries [what the agent needs](operations.md#start).
+- \`cinder-backup-agent config show\` lists every option, its value and where it comes from: \`default\`,
+  \`file:line\` or the variable's name.
 - \`cinder-backup-agent config sample\` prints a file with every option.
 
 Options with Cinder's name and section mean what they mean in Cinder. Options of others are ignored;
-a name of ours that is not quite right is a warning. Values may refer to others: \`$state_path\` or
-\`\${section.option}\`; \`$$\` is a dollar sign.
+a name of ours that is not quite right is a warning.
 
-The agent reads its configuration once, at start. Secrets (marked below) are \`***\` in the output of
-\`config show\` and in the log. What to put in a first file: [agent.conf.example](../config/agent.conf.example).
+Files are read as oslo.config reads them, which a test compares with the real one:
+
+- A line that starts with a blank goes on with the value above. \`#\` and \`;\` begin a comment in the
+  first column only. One pair of quotes around a value is taken off.
+- Of a key that comes again the last counts, over all files; of one that *may come again* all count.
+- \`$option\` is the value of another option of the same section or of \`[DEFAULT]\`, \`\${group.option}\` that
+  of another section, \`$$\` or \`\\$\` a dollar sign. An unknown name is a mistake.
+- \`--config-file\` and \`--config-dir\` count in the order of the command line, the files of a folder in that of
+  their names; hidden ones are left out.
+- An empty number is the default, an empty text is nothing, an empty URL is a mistake.
+
+Three things are stricter here: numbers have bounds outside of which nothing would work, none is endless,
+and a name of ours in a wrong section cannot be referred to.
+
+The agent reads its configuration at start. SIGHUP reads it again and changes what says so below; the log
+names what changed and what needs a restart. Secrets (marked below) are \`***\` in the output of
+\`config check\`, \`config show\` and in the log, and so is what refers to one. A password with one of
+\`/ ? # @ ,\` in a URL is written with \`%2F %3F %23 %40 %2C\`. What to put in a first file:
+[agent.conf.example](../config/agent.conf.example).
 `
 
 /** Text that stays in its cell. */
@@ -39,7 +57,7 @@ function optionRow(option: NamedOption): string {
   const older = deprecatedNames.map((name) => `\`${name}\``).join(', ')
   const meaning = [
     doc,
-    ...(sensitive === true ? ['**Secret.**'] : []),
+    ...(sensitive !== undefined ? ['**Secret.**'] : []),
     ...(older === '' ? [] : [`Older: ${older}.`]),
   ]
   const cells = [`\`${option.option}\``, fallback, kindText(option), meaning.join(' ')]

@@ -15,18 +15,26 @@ import { type StoreRates, sharedStoreRates } from './lane-stores.ts'
 import { aborted } from './lib/aborted.ts'
 import { wallClockMs } from './lib/clock.ts'
 import { every } from './lib/every.ts'
+import type { SdNotify } from './lib/sd-notify.ts'
 import { openStores, type Stores } from './open-stores.ts'
-import { createBackup } from './operations/create-backup.ts'
+import { type CreateDeps, createBackup } from './operations/create-backup.ts'
 import { deleteBackup } from './operations/delete-backup.ts'
+import { importRecord } from './operations/import-record.ts'
+import type { Operations } from './operations/operation.ts'
 import { capabilityReport } from './operations/report-capabilities.ts'
+import { resetStatus } from './operations/reset-status.ts'
 import { restoreBackup } from './operations/restore-backup.ts'
 import { type JobRunner, jobRunner } from './operations/run-jobs.ts'
 import { sendOutbox } from './operations/send-outbox.ts'
+import { type ProgressWatch, progressWatch } from './operations/watch-progress.ts'
 import { watchStore } from './operations/watch-store.ts'
 import type { Accelerator } from './ports/accelerator.ts'
-import type { Journal } from './ports/journal.ts'
+import type { Journal, Outbox } from './ports/journal.ts'
 import type { Lanes } from './ports/lanes.ts'
-import type { Log } from './ports/log.ts'
+import type { Log, LogLevels, SecretKeeper } from './ports/log.ts'
+import type { Publisher, RpcServer } from './ports/rpc.ts'
+import type { Spool } from './ports/spool.ts'
+import type { Volumes } from './ports/volumes.ts'
 import { requestHandler } from './rpc-handlers.ts'
 
 const topic = 'cinder-backup'
@@ -38,7 +46,21 @@ const prefetch = 8
 const forgetMs = 3_600_000
 
 /** Tells a supervisor how the agent is. */
-export type Readiness = { ready(): void; status(text: string): void; stopping(): void }
+export type Readiness = Pick<SdNotify, 'ready' | 'status' | 'stopping' | 'watchdog' | 'watchdogMs'>
+
+/** What an agent is made of: which implementations, the caller decides. */
+export type AgentParts = {
+  readonly journal: Journal & Outbox
+  readonly spool: Spool
+  readonly stores: Omit<Stores, 'laneOptions' | typeof Symbol.asyncDispose>
+  readonly publisher: Publisher
+  readonly server: RpcServer
+  readonly volumes: Volumes
+  readonly lanes: Lanes
+  readonly accelerator: Accelerator | null
+}
+
+type AgentLog = Log & LogLevels & SecretKeeper
 
 /**
  * The only place that knows every part. Runs until `signal` aborts, then stops consuming, leaves the
@@ -48,70 +70,71 @@ export type Readiness = { ready(): void; status(text: string): void; stopping():
 export async function runAgent(
   config: Config,
   rates: StoreRates,
-  log: Log & { addSecret(value: string): void },
+  log: AgentLog,
+  readiness: Readiness,
+  signal: AbortSignal,
+): Promise<void> {
+  using journal = openJournal(config.stateDir)
+  const spool = await fileSpool(path.join(config.stateDir, 'spool'))
+  const [rpcLog, lanesLog] = [log.named('rpc'), log.named('lanes')]
+  await using stores = openStores(config, rates, log.named('store'), log.addSecret)
+  const bus = busOptions(config)
+  await using publisher = rabbitPublisher(bus, rpcLog)
+  await using server = connectRabbitServer(bus, publisher, rpcLog)
+  const accelerator = findAccelerator(log)
+  const volumes = pathVolumes({ ...config.volumes, accelerator })
+  await using lanes = openLanes(config, stores, rates, lanesLog)
+  const parts = { journal, spool, stores, publisher, server, volumes, lanes, accelerator }
+  await runParts(parts, config, log, readiness, signal)
+}
+
+/** `runAgent` on parts that are open; they are left open. The simulation runs it on memory alone. */
+export async function runParts(
+  parts: AgentParts,
+  config: Config,
+  log: AgentLog,
   readiness: Readiness,
   signal: AbortSignal,
 ): Promise<void> {
   const end = endWith(signal)
-  const { host, stateDir, limits } = config
-  using journal = openJournal(stateDir)
-  const spool = await fileSpool(path.join(stateDir, 'spool'))
+  const { host, limits, availabilityZone, driver } = config
+  const service = driver.classPath
+  const { journal, spool, stores, publisher, server } = parts
   await spool.forgetAllBut(new Set(journal.unfinished().map(({ id }) => id)))
-  await using stores = openStores(config, rates, log)
-  const bus = busOptions(config)
-  await using publisher = rabbitPublisher(bus, log)
-  await using server = connectRabbitServer(bus, publisher, log)
-
-  const accelerator = findAccelerator(log)
-  const volumes = pathVolumes({ ...config.volumes, accelerator })
-  await using lanes = openLanes(config, stores, rates, log)
-  const found = { journal, spool, stores, volumes, lanes, accelerator }
-  const deps = { ...backupOptions(config, stores), ...found }
+  const [rpcLog, jobsLog, storeLog] = [log.named('rpc'), log.named('jobs'), log.named('store')]
+  const deps = { ...backupOptions(config, stores), ...parts }
   const runner = jobRunner({
-    journal,
-    outbox: journal,
-    publisher,
-    work: spool,
-    host,
-    log,
-    operations: {
-      create: createBackup(deps),
-      restore: restoreBackup(deps),
-      delete: deleteBackup(stores),
-    },
+    ...{ journal, outbox: journal, publisher, work: spool, host },
+    ...{ log: jobsLog, maskSecrets: log.maskSecrets },
+    operations: operationsOn(deps),
+    moved: () => watch.moved(),
     jobsMax: limits.jobsMax,
     onCount(count) {
       server.takeShared(count < limits.jobsMax)
       readiness.status(`${count} jobs in hand`)
     },
   })
+  const watch = watchdog(config, stores, () => runner.count, readiness, log)
   takeUnfinished(journal, runner, log)
 
-  const capabilities = capabilityReport({
-    publisher,
-    host,
-    service: config.driver.classPath,
-    availabilityZone: config.availabilityZone,
-    log,
-  })
+  const told = { publisher, host, service, availabilityZone, log: rpcLog }
+  const capabilities = capabilityReport(told)
   const handle = requestHandler({
-    journal,
-    runner,
-    publisher,
-    topic,
-    host,
-    service: config.driver.classPath,
+    ...{ journal, runner, publisher, topic, host, service },
     publishCapabilities: capabilities.ask,
     hideSecret: log.addSecret,
+    maskSecrets: log.maskSecrets,
     checkStore: (context) => void stores.storeFor(context, context.projectId),
-    log,
+    levels: log,
+    log: rpcLog,
     signal: end.signal,
   })
   const working = Promise.all([
     runner.run(end.signal),
-    sendOutbox({ outbox: journal, publisher, log }, end.signal),
-    watchStore({ probe: stores.probe, log, onChange: capabilities.storeIs }, end.signal),
+    sendOutbox({ outbox: journal, publisher, log: rpcLog }, end.signal),
+    watchStore({ probe: stores.probe, log: storeLog, onChange: capabilities.storeIs }, end.signal),
     capabilities.run(end.signal),
+    watch.run(end.signal),
     forgetOld(journal, log, end.signal),
   ])
   working.catch((error: unknown) => end.abort(error)) // A defect: nothing may go on half alive.
@@ -131,12 +154,44 @@ export async function runAgent(
   log.info('stopped', { jobs_left: runner.count })
 }
 
+function operationsOn(deps: CreateDeps): Operations {
+  return {
+    create: createBackup(deps),
+    restore: restoreBackup(deps),
+    delete: deleteBackup(deps.stores),
+    import: importRecord(deps),
+    reset_status: resetStatus,
+  }
+}
+
 /** Reported once; the lanes look for it themselves. */
 function findAccelerator(log: Log): Accelerator | null {
   const { accelerator, why } = loadAccelerator()
   if (accelerator === null) log.info('no accelerator: the runtime does its work, slower', { why })
   else log.info('accelerator found', { features: accelerator.features })
   return accelerator
+}
+
+/** Slower than this is nobody, unless it is told to be. */
+const stillMsMax = 3_600_000
+
+/** Where the rate is limited a whole round of chunks may take its time. */
+function watchdog(
+  { limits, retry }: Config,
+  { objectSizeBytes }: AgentParts['stores'],
+  jobs: () => number,
+  readiness: Readiness,
+  log: Log,
+): ProgressWatch {
+  const { bytesPerSecondMax: rate, jobsMax, uploadsMax } = limits
+  const roundMs = rate > 0 ? (1000 * objectSizeBytes * jobsMax * uploadsMax) / rate : 0
+  return progressWatch({
+    jobs,
+    stillMsMax: stillMsMax + retry.budgetMs + roundMs,
+    intervalMs: readiness.watchdogMs,
+    wellDone: () => readiness.watchdog(),
+    log,
+  })
 }
 
 function openLanes({ limits }: Config, stores: Stores, rates: StoreRates, log: Log): Lanes {
@@ -155,7 +210,7 @@ function openLanes({ limits }: Config, stores: Stores, rates: StoreRates, log: L
 function takeUnfinished(
   journal: Journal,
   runner: JobRunner,
-  log: { addSecret(value: string): void },
+  log: Pick<SecretKeeper, 'addSecret'>,
 ): void {
   for (const job of journal.unfinished()) {
     if (job.context.authToken !== null) log.addSecret(job.context.authToken)
@@ -196,7 +251,7 @@ function busOptions(config: Config) {
   }
 }
 
-function backupOptions(config: Config, stores: Stores) {
+function backupOptions(config: Config, stores: AgentParts['stores']) {
   const { backups, limits, driver, availabilityZone } = config
   return {
     service: driver.classPath,

@@ -10,7 +10,7 @@ import type { Problem } from './config/oslo-ini.ts'
 import type { Sources } from './config/read-files.ts'
 import { type Reading, readSettings } from './config/read-settings.ts'
 import type { Settings } from './config/schema.ts'
-import { secretsOf } from './config/secret-values.ts'
+import { maskPasswords, secretsOf, withoutSecrets } from './config/secret-values.ts'
 import { volumeRoots } from './config/volume-paths.ts'
 import { codecOf } from './domain/compression.ts'
 import { AgentError } from './domain/errors.ts'
@@ -22,20 +22,33 @@ function login(values: Login) {
   if (values.auth_url === null) return null
   return {
     authUrl: values.auth_url,
+    authType: values.auth_type,
+    userId: values.user_id,
     userName: values.username,
     password: values.password,
-    userDomainName: values.user_domain_name,
-    userDomainId: values.user_domain_id,
+    userDomainName: values.user_domain_name ?? values.default_domain_name,
+    userDomainId: values.user_domain_id ?? values.default_domain_id,
+    projectId: values.project_id,
     projectName: values.project_name,
-    projectDomainName: values.project_domain_name,
-    projectDomainId: values.project_domain_id,
+    projectDomainName: values.project_domain_name ?? values.default_domain_name,
+    projectDomainId: values.project_domain_id ?? values.default_domain_id,
+    applicationCredentialId: values.application_credential_id,
+    applicationCredentialName: values.application_credential_name,
+    applicationCredentialSecret: values.application_credential_secret,
     regionName: values.region_name,
     caFile: values.cafile,
     isInsecure: values.insecure,
   }
 }
 
-function swift(values: Settings['DEFAULT']) {
+/** What stands for the password of a single_user; null where nothing does. */
+function applicationCredential(agent: Settings['cinder_backup_agent']) {
+  const secret = agent.application_credential_secret
+  if (secret === null) return null
+  return { id: agent.application_credential_id, name: agent.application_credential_name, secret }
+}
+
+function swift({ DEFAULT: values, cinder_backup_agent: agent }: Settings) {
   return {
     auth: values.backup_swift_auth,
     /** The store in front of the project's id; null: from the catalogue. */
@@ -59,6 +72,7 @@ function swift(values: Settings['DEFAULT']) {
       userDomainName: values.backup_swift_user_domain,
       projectName: values.backup_swift_project ?? values.backup_swift_tenant,
       projectDomainName: values.backup_swift_project_domain,
+      applicationCredential: applicationCredential(agent),
     },
   } as const
 }
@@ -93,7 +107,7 @@ function limits({ DEFAULT: values, cinder_backup_agent: agent }: Settings) {
   }
 }
 
-function build(settings: Settings, machine: Machine) {
+function build(settings: Settings, secrets: readonly string[], machine: Machine) {
   const { DEFAULT: values, cinder_backup_agent: agent } = settings
   const notifications = settings.oslo_messaging_notifications
   const transportUrl = values.transport_url
@@ -126,7 +140,7 @@ function build(settings: Settings, machine: Machine) {
       snapshotPaths: agent.snapshot_paths,
       volumeRoots: volumeRoots(agent),
     },
-    swift: swift(values),
+    swift: swift(settings),
     posix: {
       path: values.backup_posix_path,
       container: values.backup_container,
@@ -156,7 +170,7 @@ function build(settings: Settings, machine: Machine) {
       capabilitiesIntervalMs: values.backup_driver_stats_polling_interval * 1000,
       healthListen: agent.health_listen,
     },
-    log: logOptions(values, secretsOf(settings), machine),
+    log: logOptions(values, secrets, machine),
   } as const
 }
 
@@ -188,16 +202,24 @@ export function inspectConfig(
 ): Reading {
   const reading = readSettings(sources, machine)
   const { settings, origins } = reading
-  const locate = (finding: Finding) => located(finding, origins)
+  const secrets = secretsOf(settings, reading.referredSecrets)
+  const locate = ({ name, what }: Finding) =>
+    located({ name, what: withoutSecrets(what, secrets) }, origins)
   return {
     ...reading,
-    problems: byPlace([...reading.problems, ...findingsOf(settings, machine).map(locate)]),
-    warnings: byPlace([...reading.warnings, ...cautionsOf(settings).map(locate)]),
+    problems: told([...reading.problems, ...findingsOf(settings, machine).map(locate)]),
+    warnings: told([...reading.warnings, ...cautionsOf(settings).map(locate)]),
   }
 }
 
-function byPlace(problems: readonly Problem[]): readonly Problem[] {
-  return problems.toSorted((a, b) => a.where.localeCompare(b.where, 'en', { numeric: true }))
+// What our own advice says is no password of anybody's.
+const ourExample = 'user:password@host'
+
+/** In the order of their places, without the passwords that stand in what they repeat. */
+function told(problems: readonly Problem[]): readonly Problem[] {
+  const mask = (what: string) => what.split(ourExample).map(maskPasswords).join(ourExample)
+  const harmless = problems.map((problem) => ({ ...problem, what: mask(problem.what) }))
+  return harmless.toSorted((a, b) => a.where.localeCompare(b.where, 'en', { numeric: true }))
 }
 
 /** `file:line: [section] option: what is wrong and what would be right`. */
@@ -211,11 +233,12 @@ export function problemText({ where, option, what }: Problem): string {
  */
 export function loadConfig(sources: Sources): Loaded {
   const machine = thisMachine(sources.env)
-  const { settings, origins, problems, warnings } = inspectConfig(sources, machine)
+  const { settings, origins, problems, warnings, referredSecrets } = inspectConfig(sources, machine)
+  const secrets = secretsOf(settings, referredSecrets)
   if (problems.length > 0) {
     const texts = problems.map(problemText)
     const message = `the configuration cannot be used: ${texts.join('; ')}`
     throw new AgentError('CONFIGURATION_INVALID', message, { problems: texts })
   }
-  return { config: frozen(build(settings, machine)), warnings, origins, settings }
+  return { config: frozen(build(settings, secrets, machine)), warnings, origins, settings }
 }

@@ -1,11 +1,3 @@
-import { identityHttp } from './adapters/identity/identity-http.ts'
-import { perUserIdentity } from './adapters/identity/per-user-identity.ts'
-import {
-  keystoneIdentity,
-  type SingleUserIdentity,
-  tempauthIdentity,
-} from './adapters/identity/single-user-identity.ts'
-import { keystoneTokenCheck, type TokenCheck } from './adapters/identity/validate-token.ts'
 import type { StoreRetry } from './adapters/object-store/retrying-store.ts'
 import type { Config } from './config.ts'
 import type { RequestContext } from './domain/request-context.ts'
@@ -17,8 +9,9 @@ import {
   openLaneStores,
   type StoreRates,
 } from './lane-stores.ts'
-import type { AccessSource, Identity } from './ports/identity.ts'
-import type { Log } from './ports/log.ts'
+import { openIdentity } from './open-identity.ts'
+import type { AccessSource, StoreAccess } from './ports/identity.ts'
+import type { Log, SecretKeeper } from './ports/log.ts'
 import type { ObjectStore } from './ports/object-store.ts'
 
 /** The configured store, as operations need it. */
@@ -39,20 +32,24 @@ export type Stores = AsyncDisposable & {
   readonly probe: ((signal: AbortSignal) => Promise<unknown>) | null
 }
 
-const identityMs = 60_000
-
 /** Throws CONFIGURATION_INVALID. */
-export function openStores(config: Config, rates: StoreRates, log: Log): Stores {
+export function openStores(
+  config: Config,
+  rates: StoreRates,
+  log: Log,
+  hide: SecretKeeper['addSecret'],
+): Stores {
   const laneOptions = laneStoreOptions(config)
   const lane = openLaneStores(laneOptions, rates)
   const open = config.driver.kind === 'posix' ? openPosixStores : openSwiftStores
   const tell = ({ call, error, attemptNumber, waitMs }: StoreRetry) =>
     log.warn('store call failed, trying again', { call, error, attemptNumber, waitMs })
-  return { ...open(config, lane, tell), laneOptions }
+  return { ...open(config, lane, tell, hide), laneOptions }
 }
 
 type Opened = Omit<Stores, 'laneOptions'>
 type Tell = (retry: StoreRetry) => void
+type Hide = (secret: string) => void
 
 function openPosixStores({ posix }: Config, lane: LaneStores, tell: Tell): Opened {
   const { container, objectSizeBytes, blockSizeBytes } = posix
@@ -67,7 +64,7 @@ function openPosixStores({ posix }: Config, lane: LaneStores, tell: Tell): Opene
   }
 }
 
-function openSwiftStores(config: Config, lane: LaneStores, tell: Tell): Opened {
+function openSwiftStores(config: Config, lane: LaneStores, tell: Tell, hide: Hide): Opened {
   const { swift } = config
   const { identity, dispose } = openIdentity(config)
   const { url } = swift
@@ -75,8 +72,9 @@ function openSwiftStores(config: Config, lane: LaneStores, tell: Tell): Opened {
     layout: swiftLayout(swift.container, config.availabilityZone),
     objectSizeBytes: swift.objectSizeBytes,
     blockSizeBytes: swift.blockSizeBytes,
-    accessFor: (context, projectId) => identity.accessFor(context, projectId),
-    storeFor: (context, projectId) => lane.storeFor(identity.accessFor(context, projectId), tell),
+    accessFor: (context, projectId) => hidden(identity.accessFor(context, projectId), hide),
+    storeFor: (context, projectId) =>
+      lane.storeFor(hidden(identity.accessFor(context, projectId), hide), tell),
     probe:
       url === null
         ? null
@@ -92,45 +90,14 @@ function openSwiftStores(config: Config, lane: LaneStores, tell: Tell): Opened {
   }
 }
 
-/** Who is asked about a request's token before it is used; null: Swift alone judges (D14). */
-function tokenCheck({ identity, swift }: Config): TokenCheck | null {
-  if (!identity.validateTokens || identity.keystone === null) return null
-  const { authUrl, caFile, isInsecure } = identity.keystone
-  const trust = { caFile: caFile ?? swift.caFile, insecure: isInsecure }
-  return keystoneTokenCheck(authUrl, identityHttp({ ...trust, requestMs: identityMs }))
-}
-
-function openIdentity(config: Config): { identity: Identity; dispose: () => Promise<void> } {
-  const { swift, identity: options } = config
-  const shared = { region: swift.regionName, allowedEndpoints: options.allowedEndpoints }
-  if (swift.auth === 'per_user') {
-    const identity = perUserIdentity({
-      ...shared,
-      storageUrl: swift.url,
-      catalogInfo: swift.catalogInfo,
-      checkToken: tokenCheck(config),
-    })
-    return { identity, dispose: async () => undefined }
+/** The same, and every token of it is a secret from then on. */
+function hidden(source: AccessSource, hide: Hide): AccessSource {
+  const noted = (access: StoreAccess): StoreAccess => {
+    hide(access.token)
+    return access
   }
-  const user = swift.singleUser
-  const login = {
-    ...shared,
-    authUrl: user.authUrl,
-    catalogInfo: user.keystoneCatalogInfo,
-    caFile: swift.caFile,
-    insecure: swift.isInsecure,
-    requestMs: identityMs,
-    user: user.userName,
-    key: user.password,
+  return {
+    access: async (signal) => noted(await source.access(signal)),
+    renew: async (refused, signal) => noted(await source.renew(refused, signal)),
   }
-  const identity: SingleUserIdentity =
-    user.authVersion === 1
-      ? tempauthIdentity(login)
-      : keystoneIdentity({
-          ...login,
-          userDomain: user.userDomainName,
-          projectDomain: user.projectDomainName,
-          project: user.projectName,
-        })
-  return { identity, dispose: () => Promise.resolve(identity[Symbol.asyncDispose]()) }
 }

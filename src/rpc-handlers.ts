@@ -1,45 +1,50 @@
 import { backupFromPrimitive } from './adapters/rpc/versioned-object.ts'
-import { ancestorIds, type BackupRecord, type BackupWithParents } from './domain/backup-record.ts'
-import { AgentError, toAgentError } from './domain/errors.ts'
+import { ancestorIds, type BackupRecord } from './domain/backup-record.ts'
+import { AgentError, failReason, reworded, toAgentError } from './domain/errors.ts'
 import type { JobRequest, Operation } from './domain/job.ts'
-import type { Json, JsonObject } from './domain/json.ts'
-import { checkAsked, mergeKnown } from './domain/request-check.ts'
-import type { RequestContext } from './domain/request-context.ts'
+import type { Json } from './domain/json.ts'
 import { isCompatible } from './domain/rpc-version.ts'
-import { isUuid } from './domain/uuid.ts'
-import { volumeMetaText } from './domain/volume-meta.ts'
 import { refusalEvent } from './operations/job-events.ts'
 import type { JobRunner } from './operations/run-jobs.ts'
 import type { Acceptance, DeliveryId, Journal } from './ports/journal.ts'
 import type { Log } from './ports/log.ts'
 import type { Disposition, Publisher, RequestHandler, RpcRequest } from './ports/rpc.ts'
+import {
+  type AnswerDeps,
+  type Answering,
+  canForceDelete,
+  exportRecord,
+  getLogLevels,
+  publishCapabilities,
+  setLogLevels,
+} from './rpc-answers.ts'
+import { isImportPassedOn } from './rpc-imports.ts'
+import { isCancelPassedOn } from './rpc-pass-on.ts'
+import { jobRequestOf } from './rpc-requests.ts'
 
-export type HandlerDeps = {
+export type HandlerDeps = AnswerDeps & {
   readonly journal: Journal
   readonly runner: JobRunner
   readonly publisher: Pick<Publisher, 'cast'>
   readonly topic: string
   readonly host: string
-  /** Upstream's class path of our driver. */
-  readonly service: string
-  /** Throws where no store could be opened for the caller. */
-  readonly checkStore: (context: RequestContext) => void
-  /** Lets the scheduler be told soon of what we can do; nobody waits for it. */
-  readonly publishCapabilities: () => void
   /** Keeps a value out of every line of the log from now on. */
   readonly hideSecret: (value: string) => void
-  readonly log: Log
+  /** A text as the bus and the journal may have it. */
+  readonly maskSecrets: (text: string) => string
   readonly signal: AbortSignal
 }
 
 /** What we serve. Source: cinder/backup/manager.py, BackupManager.RPC_API_VERSION of 2023.1 on. */
 const servedVersion = '2.4'
 
+const tokenLengthMax = 16_384
+
 type Parameter = { readonly name: string; readonly isRequired: boolean }
 
 type Method = { readonly parameters: readonly Parameter[] } & (
   | { readonly operation: Operation }
-  | { readonly answer: (request: RpcRequest, deps: HandlerDeps) => Promise<Json> }
+  | { readonly answer: Answering }
 )
 
 const required = (name: string): Parameter => ({ name, isRequired: true })
@@ -59,26 +64,33 @@ const methods: Readonly<Record<string, Method>> = {
     operation: 'delete',
     parameters: [required('backup'), optional('passed_on')],
   },
-  check_support_to_force_delete: {
-    parameters: [],
-    answer: async ({ context }, { checkStore }) => {
-      checkStore(context)
-      return true // Every chunked driver can. Source: cinder/backup/chunkeddriver.py.
-    },
+  check_support_to_force_delete: { parameters: [], answer: canForceDelete },
+  publish_service_capabilities: { parameters: [], answer: publishCapabilities },
+  reset_status: {
+    operation: 'reset_status',
+    parameters: [required('backup'), required('status'), optional('passed_on')],
   },
-  publish_service_capabilities: {
-    parameters: [],
-    answer: async (_request, { publishCapabilities }) => {
-      publishCapabilities()
-      return null
-    },
+  import_record: {
+    operation: 'import',
+    parameters: [
+      ...[required('backup'), required('backup_service'), required('backup_url')],
+      optional('backup_hosts'),
+    ],
   },
+  export_record: { parameters: [required('backup')], answer: exportRecord },
+  get_log_levels: { parameters: [required('log_request')], answer: getLogLevels },
+  set_log_levels: { parameters: [required('log_request')], answer: setLogLevels },
 }
 
 /** Turns a request into a job of the journal or an answer. Rejects as `RequestHandler` says. */
 export function requestHandler(deps: HandlerDeps): RequestHandler {
   return async (request) => {
-    if (request.context.authToken !== null) deps.hideSecret(request.context.authToken)
+    if (request.context.authToken !== null) hideToken(request.context.authToken, deps)
+    deps.log.debug('request received', {
+      method: cut(request.method),
+      requestId: request.context.requestId,
+      source: request.source,
+    })
     const method = methodOf(request)
     checkArguments(request, method, deps.log)
     if ('answer' in method) {
@@ -86,6 +98,20 @@ export function requestHandler(deps: HandlerDeps): RequestHandler {
     }
     return acceptJob(request, method.operation, deps)
   }
+}
+
+/**
+ * The log keeps the last thousand tokens to hide them: a few megabytes of each would be gigabytes. No service
+ * takes such a token, for it would not fit into a header.
+ */
+function hideToken(token: string, { hideSecret }: HandlerDeps): void {
+  if (token.length > tokenLengthMax) {
+    throw new AgentError(
+      'ARGUMENT_INVALID',
+      `the request's auth_token has ${token.length} characters, ${tokenLengthMax} at most are taken`,
+    )
+  }
+  hideSecret(token)
 }
 
 /** The texts are oslo's own. Source: oslo_messaging/rpc/dispatcher.py. */
@@ -131,15 +157,21 @@ async function acceptJob(
   let jobRequest: JobRequest
   let acceptance: Acceptance
   try {
+    if (operation === 'import' && (await isImportPassedOn(request, deps))) {
+      return { kind: 'ignored' }
+    }
     jobRequest = jobRequestOf(request, operation, deps)
-    if (await isPassedOn(request, jobRequest, deps)) return { kind: 'ignored' }
-    checkHands(jobRequest, deps.runner)
+    if (await isCancelPassedOn(request, jobRequest, deps)) return { kind: 'ignored' }
+    if (isNothingToReset(jobRequest, deps)) return { kind: 'answered', result: null }
+    if (operation === 'reset_status') checkReset(jobRequest, deps.runner)
+    else checkHands(jobRequest, deps.runner)
     acceptance = accept(request, id, jobRequest, deps)
-  } catch (error) {
+  } catch (thrown) {
     if (deps.signal.aborted) {
       throw new AgentError('AGENT_STOPPING', 'the agent is stopping: the request stays queued')
     }
-    if (refuse(request, operation, id, toAgentError(error), deps)) throw error
+    const error = reworded(toAgentError(thrown), deps.maskSecrets)
+    if (refuse(request, operation, id, error, deps)) throw error
     return { kind: 'ignored' }
   }
   return takeInHand(acceptance, jobRequest, deps)
@@ -206,48 +238,6 @@ function deliveryId({ uniqueId, bodySha256, redelivered }: RpcRequest): Delivery
     : { key: uniqueId, identifies: true }
 }
 
-function jobRequestOf(
-  { args, context }: RpcRequest,
-  operation: Operation,
-  { journal, service }: HandlerDeps,
-): JobRequest {
-  const asked = backupFromPrimitive(args['backup'] ?? null)
-  const known = journal.record(asked.record.id)
-  checkAsked({ operation, asked: asked.record, known, context, service })
-  const targetVolumeId = operation === 'restore' ? uuidArgument(args, 'volume_id') : null
-  const merged = mergeKnown(operation, asked.record, known)
-  const backup: BackupWithParents = {
-    ...asked,
-    // Cinder's API notes it; so that the events of two restores can be told apart, so do we.
-    record: targetVolumeId === null ? merged : { ...merged, restore_volume_id: targetVolumeId },
-  }
-  return {
-    operation,
-    backup,
-    targetVolumeId,
-    volumeIsNew: operation === 'restore' && booleanArgument(args, 'volume_is_new'),
-    volumeMeta: operation === 'create' ? volumeMetaText(args['volume_meta'] ?? null) : null,
-  }
-}
-
-function uuidArgument(args: JsonObject, name: string): string {
-  const value = args[name]
-  if (isUuid(value)) return value.toLowerCase()
-  throw new AgentError(
-    'ARGUMENT_INVALID',
-    `${name} must be a uuid, got ${JSON.stringify(value ?? null).slice(0, 80)}`,
-  )
-}
-
-function booleanArgument(args: JsonObject, name: string): boolean {
-  const value = args[name] ?? false
-  if (typeof value === 'boolean') return value
-  throw new AgentError(
-    'ARGUMENT_INVALID',
-    `${name} must be true or false, got ${JSON.stringify(value).slice(0, 80)}`,
-  )
-}
-
 /**
  * One backup cannot be made, restored and deleted at once; a delete cancels the others. What others
  * in hand build on is not deleted, and nothing is built on what comes or goes.
@@ -263,7 +253,9 @@ function checkHands({ operation, backup }: JobRequest, runner: JobRunner): void 
       `cannot delete backup ${id}: the ${request.operation} of backup ${request.backup.record.id}, which builds on it, is in hand here`,
     )
   }
-  const own = runner.inHand(id).find(({ request }) => request.operation !== operation)
+  const own = runner
+    .inHand(id)
+    .find(({ request: other }) => ![operation, 'reset_status'].includes(other.operation))
   if (own !== undefined) {
     throw inHand(
       id,
@@ -271,7 +263,9 @@ function checkHands({ operation, backup }: JobRequest, runner: JobRunner): void 
     )
   }
   for (const ancestorId of ancestorIds(backup)) {
-    const other = runner.inHand(ancestorId).find(({ request }) => request.operation !== 'restore')
+    const other = runner
+      .inHand(ancestorId)
+      .find(({ request: { operation: its } }) => its !== 'restore' && its !== 'reset_status')
     if (other === undefined) continue
     throw inHand(
       id,
@@ -280,53 +274,38 @@ function checkHands({ operation, backup }: JobRequest, runner: JobRunner): void 
   }
 }
 
+/** A delete goes on to its end, and what is made or imported is not available by a word. */
+function checkReset({ backup, newStatus }: JobRequest, runner: JobRunner): void {
+  const { id } = backup.record
+  const other = runner.inHand(id).find(({ request: { operation } }) => {
+    return operation === 'delete' || (newStatus === 'available' && isMaking(operation))
+  })
+  if (other === undefined) return
+  const { operation } = other.request
+  throw inHand(
+    id,
+    `cannot reset the status of backup ${id} to ${newStatus}: its ${operation} is in hand here`,
+  )
+}
+
+function isMaking(operation: Operation): boolean {
+  return operation === 'create' || operation === 'import'
+}
+
+/** A record that names no driver has nothing here, and Cinder leaves it alone. Source: cinder/backup/manager.py. */
+function isNothingToReset(
+  { operation, backup }: JobRequest,
+  { runner, log }: HandlerDeps,
+): boolean {
+  const { id, service } = backup.record
+  if (operation !== 'reset_status' || service !== null || runner.inHand(id).length > 0) return false
+  log.warn('status not reset: the record names no backup service', { backup_id: id })
+  return true
+}
+
 function inHand(backupId: string, what: string): AgentError {
   const message = `${what}; ask again when that has ended`
   return new AgentError('BACKUP_INVALID_STATE', message, { backupId })
-}
-
-/** A broker that takes no messages must not keep a delivery here: others may have it then. */
-const passOnMsMax = 10_000
-
-/**
- * Decision D23: a cancel that came by the shared topic goes to the host that does the work. Where
- * that host takes no messages, it is done here.
- */
-async function isPassedOn(
-  request: RpcRequest,
-  { operation, backup }: JobRequest,
-  deps: HandlerDeps,
-): Promise<boolean> {
-  const { host, topic, runner, publisher, signal, log } = deps
-  const { record } = backup
-  if (operation !== 'delete' || request.source !== 'topic') return false
-  if (record.status !== 'creating' && record.status !== 'restoring') return false
-  if (record.host === null || record.host === host || request.args['passed_on'] === true)
-    return false
-  if (runner.inHand(record.id).length > 0) return false
-  const { method, version, args, context, replyTo, uniqueId, bodySha256 } = request
-  const cast = {
-    method,
-    version,
-    args: { ...args, passed_on: true },
-    context,
-    replyTo,
-    uniqueId: uniqueId ?? bodySha256.slice(0, 32), // The same again where this is delivered again.
-  }
-  const tooLong = AbortSignal.timeout(passOnMsMax)
-  const isTaken = await publisher
-    .cast({ topic, server: record.host }, cast, AbortSignal.any([signal, tooLong]))
-    .catch((error: unknown) => {
-      if (!tooLong.aborted) throw error
-      throw new AgentError(
-        'BROKER_UNAVAILABLE',
-        `cannot pass the cancel of backup ${record.id} on to ${record.host}: no confirm in ${passOnMsMax / 1000} s; it is put back into the queue`,
-      )
-    })
-  const fields = { backup_id: record.id, to: record.host, request_id: context.requestId }
-  if (isTaken) log.info('cancel passed on', fields)
-  else log.warn('cancel done here: the host that has the backup takes no messages', fields)
-  return isTaken
 }
 
 /** Notes a refusal with its event, once; false where this very delivery was accepted before. */
@@ -338,19 +317,21 @@ function refuse(
   { journal, host }: HandlerDeps,
 ): boolean {
   if (error.code === 'JOURNAL_UNAVAILABLE' || error.code === 'BROKER_UNAVAILABLE') return true
-  const record = readableRecord(args['backup'] ?? null, journal)
-  const event =
-    record === null
-      ? null
-      : refusalEvent(operation, { ...record, host: record.host ?? host }, context, error)
-  return journal.refuse(id, event)
+  const asked = readableRecord(args['backup'] ?? null)
+  if (asked === null) return journal.refuse(id, null)
+  // Of an import the sender's new record has failed, as in Cinder; what we know of that backup has not.
+  const isNew = operation === 'import' && error.code !== 'BACKUP_INVALID_STATE'
+  const record = isNew
+    ? { ...asked, status: 'error' as const, fail_reason: failReason(error) }
+    : (journal.record(asked.id) ?? asked)
+  const told = { ...record, host: record.host ?? host }
+  return journal.refuse(id, refusalEvent(operation, told, context, error))
 }
 
-/** The record that a refusal speaks of: as the journal has it, else as it was sent, if it can be read. */
-function readableRecord(backup: Json, journal: Journal): BackupRecord | null {
+/** The record as it was sent, if it can be read. */
+function readableRecord(backup: Json): BackupRecord | null {
   try {
-    const { record } = backupFromPrimitive(backup)
-    return journal.record(record.id) ?? record
+    return backupFromPrimitive(backup).record
   } catch {
     return null
   }

@@ -19,7 +19,7 @@ const signal = AbortSignal.timeout(60_000)
 
 function configured(options: Readonly<Record<string, string>>) {
   const env = { CBA_DEFAULT_TRANSPORT_URL: 'rabbit://u:p@h/', ...options }
-  return loadConfig({ files: [], dirs: [], env }).config
+  return loadConfig({ paths: [], env }).config
 }
 
 /** Options and rates as another thread gets them. */

@@ -70,6 +70,11 @@ const refusals: readonly [string, RpcRequest, object][] = [
     call('frobnicate', {}),
     { code: 'METHOD_UNKNOWN', message: 'Endpoint does not support RPC method frobnicate' },
   ],
+  [
+    'a private method',
+    call('_secret', {}),
+    { code: 'METHOD_UNKNOWN', message: 'Endpoint does not support RPC method _secret' },
+  ],
   ['a method of every object', call('constructor', {}), { code: 'METHOD_UNKNOWN' }],
   [
     'a missing argument',
@@ -326,36 +331,6 @@ test('a request that cannot be looked at while the agent stops is put back', asy
   assert.deepEqual(agent.events(), [])
 })
 
-test('check_support_to_force_delete says yes, or why no store can be opened for the caller', async () => {
-  const yes = handlerBench()
-  const missing = new AgentError('CREDENTIALS_MISSING', 'the request carries no token')
-  const no = handlerBench({
-    checkStore() {
-      throw missing
-    },
-  })
-  const request = call('check_support_to_force_delete', {})
-
-  assert.deepEqual(await yes.handle(request), { kind: 'answered', result: true })
-  await assert.rejects(no.handle(request), missing)
-})
-
-test('publish_service_capabilities is answered at once', async () => {
-  let asked = 0
-  const agent = handlerBench({
-    publishCapabilities() {
-      asked += 1
-    },
-  })
-
-  const disposition = await agent.handle(
-    call('publish_service_capabilities', {}, { version: '2.2' }),
-  )
-
-  assert.deepEqual(disposition, { kind: 'answered', result: null })
-  assert.equal(asked, 1)
-})
-
 test('a token that comes with a request is hidden from the log before anything is done', async () => {
   const agent = handlerBench()
   const hiding = handlerBench({ hideSecret: agent.log.addSecret })
@@ -365,4 +340,25 @@ test('a token that comes with a request is hidden from the log before anything i
   agent.log.info('something says canary-value-of-a-token aloud')
 
   assert.ok(!JSON.stringify(agent.log.lines).includes('canary-value'))
+})
+
+test('a token that no header could carry is refused, and not kept to be hidden', async () => {
+  const hidden: string[] = []
+  const agent = handlerBench({ hideSecret: (value) => void hidden.push(value) })
+  const asking = (authToken: string) =>
+    agent.handle(call('check_support_to_force_delete', {}, { context: aContext({ authToken }) }))
+
+  await assert.rejects(asking('t'.repeat(16_385)), { code: 'ARGUMENT_INVALID', message: /16385/ })
+  await asking('t'.repeat(16_384))
+  assert.deepEqual(hidden, ['t'.repeat(16_384)])
+})
+
+test('a refusal tells nobody a secret', async () => {
+  const agent = handlerBench({ maskSecrets: (text) => text.replaceAll('s3cret', '***') })
+  const backup = { ...aRecord(), id: 's3cret' }
+
+  await assert.rejects(agent.handle(call('create_backup', { backup })), (error: Error) => {
+    assert.match(error.message, /backup\.id is not a UUID: "\*\*\*"/)
+    return true
+  })
 })

@@ -294,17 +294,30 @@ test('docs/compatibility.md has a row for each of S-01 to S-52', () => {
   assert.deepEqual(rows, expected)
 })
 
-test('every test that docs/compatibility.md names is there', () => {
-  const missing: string[] = []
-  for (const [, row = '', proofs = ''] of read('docs/compatibility.md').matchAll(
-    /^\| (S-\d\d) \|.*\|([^|]+)\|$/gm,
-  )) {
-    const named = [...proofs.matchAll(/`(test\/[^`]+)`: \*([^*]+)\*/g)]
-    if (named.length === 0) missing.push(`${row}: names no test`)
-    for (const [, file = '', title = ''] of named) {
-      const isThere = existsSync(file) && titlesOf(read(file)).some((known) => known.test(title))
-      if (!isThere) missing.push(`${row}: ${file}: ${title}`)
-    }
-  }
-  assert.deepEqual(missing, [])
+test('docs/rpc.md has a row for each line of the checklist of the wire', () => {
+  const rows = [...read('docs/rpc.md').matchAll(/^\| (W-\d\d) \|/gm)].map(([, id]) => id)
+  const expected = Array.from({ length: 17 }, (_, i) => `W-${String(i + 1).padStart(2, '0')}`)
+  assert.deepEqual(rows, expected)
 })
+
+// The agent calls no other service and waits, so nothing of ours takes replies.
+const unproven = ['W-14', 'W-16']
+
+for (const file of ['docs/compatibility.md', 'docs/security.md', 'docs/rpc.md']) {
+  test(`every test that ${file} names is there`, () => {
+    const rows = [...read(file).matchAll(/^\| ([A-Z]-\d\d) \|.*\|([^|]+)\|$/gm)]
+    const missing = rows.flatMap(([, row = '', proofs = '']) => missingOf(row, proofs))
+    assert.ok(rows.length > 0)
+    assert.deepEqual(missing, [])
+  })
+}
+
+/** The tests that a row's proofs name and that are not there; a row must name one. */
+function missingOf(row: string, proofs: string): string[] {
+  const named = [...proofs.matchAll(/`(test\/[^`]+)`: \*([^*]+)\*/g)]
+  if (named.length === 0) return unproven.includes(row) ? [] : [`${row}: names no test`]
+  return named.flatMap(([, file = '', title = '']) => {
+    const isThere = existsSync(file) && titlesOf(read(file)).some((known) => known.test(title))
+    return isThere ? [] : [`${row}: ${file}: ${title}`]
+  })
+}

@@ -9,7 +9,8 @@ packages_of() {
     # What the tests call, and what their Python peers import.
     tests) echo bzip2 e2fsprogs mount openssl nbdkit libnbd-bin fuse3 \
       libbz2-1.0 libdeflate0 libisal2 libzstd1 \
-      cinder-backup python3-cinder python3-oslo.messaging python3-zstd ;;
+      cinder-backup python3-cinder python3-oslo.messaging python3-zstd \
+      python3-jsonschema python3-seccomp systemd util-linux ;;
     # What `make bench` measures beside the agent, and compiles.
     bench) echo restic gcc libc6-dev libssl-dev zlib1g-dev libbz2-dev libzstd-dev \
       libdeflate-dev libisal-dev ;;

@@ -9,6 +9,7 @@ rabbit_environment() {
   export RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_CONFIG_FILE=$etc/rabbitmq.conf
   export RABBITMQ_ADVANCED_CONFIG_FILE=$etc/rabbitmq-advanced.config
   export RABBITMQ_ENABLED_PLUGINS_FILE=$etc/rabbitmq-plugins
+  export ERL_CRASH_DUMP=$log/erl_crash.dump  # Never where the test was started.
   export RABBITMQ_MNESIA_BASE=$HOME/mnesia RABBITMQ_LOG_BASE=$log
   # Erlang's own connections too stay on this machine.
   local loopback='-kernel inet_dist_use_interface {127,0,0,1}'
@@ -44,11 +45,13 @@ default_pass = $rabbit_password
 disk_free_limit.absolute = 50MB
 log.file.level = info
 END
-  [ -z "$plugins" ] || cat >>"$etc/rabbitmq.conf" <<END
+  case $plugins in *rabbitmq_management*) cat >>"$etc/rabbitmq.conf" <<END ;; esac
 management.tcp.ip = 127.0.0.1
 management.tcp.port = $port_management
 management.rates_mode = none
 END
+  # What a test's own broker has beyond that: a listener with TLS, say.
+  printf '%s\n' "${CBA_RABBIT_CONF-}" >>"$etc/rabbitmq.conf"
   wait_for 20 epmd port_open "$port_epmd" || return
   (rabbit_environment; spawn rabbitmq /usr/lib/rabbitmq/bin/rabbitmq-server)
   wait_for 120 rabbitmq port_open "$port_amqp"

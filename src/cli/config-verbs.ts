@@ -3,10 +3,11 @@ import process from 'node:process'
 import type { Command } from 'commander'
 
 import type { Problem } from '../config/oslo-ini.ts'
-import { exitCodes } from './exit-codes.ts'
+import { exitCodeOf, exitCodes } from './exit-codes.ts'
 import { type ConfigSources, configSources, type Finish, verb, withConfigOptions } from './verb.ts'
 
 type Output = { readonly json: boolean }
+type CheckOutput = Output & { readonly live: boolean }
 
 /** `config check`, `config show` and `config sample`. */
 export function configVerbs(finish: Finish): Command {
@@ -18,11 +19,11 @@ export function configVerbs(finish: Finish): Command {
     )
   return verb('config', 'look at the configuration', 'config check')
     .addCommand(
-      about('check', 'list everything that is wrong, by file and line').action(
-        async ({ json }: Output, command: Command) => {
-          finish(await checkConfig(configSources(command), json))
-        },
-      ),
+      about('check', 'list everything that is wrong, by file and line')
+        .option('--live', 'try the broker, Keystone, the store and the devices too', false)
+        .action(async ({ json, live }: CheckOutput, command: Command) => {
+          finish(await checkConfig(configSources(command), json, live))
+        }),
     )
     .addCommand(
       about('show', 'list every option, its value and where it comes from').action(
@@ -42,9 +43,9 @@ export function configVerbs(finish: Finish): Command {
     )
 }
 
-async function inspect({ configFiles, configDirs }: ConfigSources) {
+async function inspect({ configPaths }: ConfigSources) {
   const { inspectConfig, problemText } = await import('../config.ts')
-  const reading = inspectConfig({ files: configFiles, dirs: configDirs, env: process.env })
+  const reading = inspectConfig({ paths: configPaths, env: process.env })
   const warningText = ({ where, ...rest }: Problem) =>
     problemText({ where: `${where}: warning`, ...rest })
   const { problems, warnings } = reading
@@ -65,22 +66,39 @@ function jsonText(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`
 }
 
-async function checkConfig(sources: ConfigSources, json: boolean): Promise<number> {
+async function checkConfig(
+  sources: ConfigSources,
+  json: boolean,
+  isLive: boolean,
+): Promise<number> {
   const { problems, warnings, lines } = await inspect(sources)
+  // What cannot be used cannot be tried.
+  const live = isLive && problems.length === 0 ? await tryLive(sources) : []
+  const liveLines = live.map(
+    ({ check, outcome, code, what }) =>
+      `${check}: ${outcome}, ${code === null ? '' : `${code}: `}${what}`,
+  )
   const summary = `${counted(problems, 'problem')}, ${counted(warnings, 'warning')}`
   process.stdout.write(
     json
-      ? jsonText({ problems, warnings })
-      : [...lines, summary].map((line) => `${line}\n`).join(''),
+      ? jsonText({ problems, warnings, ...(isLive ? { live } : {}) })
+      : [...lines, ...liveLines, summary].map((line) => `${line}\n`).join(''),
   )
-  return exitCodeFor(problems, warnings)
+  const failed = live.find(({ code }) => code !== null)?.code ?? null
+  return failed === null ? exitCodeFor(problems, warnings) : exitCodeOf(failed)
+}
+
+async function tryLive({ configPaths }: ConfigSources) {
+  const { loadConfig } = await import('../config.ts')
+  const { liveChecks } = await import('./live-checks.ts')
+  return liveChecks(loadConfig({ paths: configPaths, env: process.env }).config)
 }
 
 /** Shows what can be read also where something is wrong, which then goes to standard error. */
 async function showConfig(sources: ConfigSources, json: boolean): Promise<number> {
   const { shownOptions } = await import('../config/show.ts')
-  const { settings, origins, problems, lines } = await inspect(sources)
-  const shown = shownOptions(settings, origins)
+  const { settings, origins, referredSecrets, problems, lines } = await inspect(sources)
+  const shown = shownOptions(settings, origins, referredSecrets)
   if (json) {
     process.stdout.write(jsonText(shown))
   } else {

@@ -31,6 +31,7 @@ const exits: Readonly<Record<ErrorCode, Exit>> = {
   BACKUP_INVALID_STATE: 'refused',
   BACKUP_NOT_OURS: 'refused',
   BACKUP_NOT_FOUND: 'notFound',
+  RECORD_INVALID: 'refused',
   RECORD_MISMATCH: 'refused',
   PROJECT_MISMATCH: 'refused',
   PARENT_NOT_FOUND: 'notFound',

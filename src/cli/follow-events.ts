@@ -40,7 +40,7 @@ export function heard(
 /** Whether a cancelled create calls itself ended: then the backup is not there. */
 export function isEndedWell({ kind, payload }: Heard, operation: Operation): boolean {
   if (kind !== 'ended') return false
-  return operation !== 'create' || payload['status'] === 'available'
+  return (operation !== 'create' && operation !== 'import') || payload['status'] === 'available'
 }
 
 /** The record in an event, to be kept by whoever keeps records (decision D24). */

@@ -2,27 +2,38 @@ import { isDeepStrictEqual } from 'node:util'
 
 import type { Sources } from '../config/read-files.ts'
 import { namedOptions, type Settings } from '../config/schema.ts'
+import { settingOf } from '../config/secret-values.ts'
 import { inspectConfig, problemText } from '../config.ts'
 import { toAgentError } from '../domain/errors.ts'
 import type { StoreRates } from '../lane-stores.ts'
-import type { SharedRate } from '../lib/shared-rate.ts'
 import type { Log } from '../ports/log.ts'
 
+/** What a running agent takes on at once. */
+export type LiveSettings = {
+  readonly rates: StoreRates
+  /** Whether the log has what only a developer wants to see. */
+  readonly setDebug: (isDebug: boolean) => void
+}
+
+type Setter = (value: unknown) => void
+
 /**
- * Reads the configuration again, for SIGHUP. The rates of the store change at once; other options that
- * have changed since the start are named in one warning. Where the configuration cannot be used,
- * nothing changes. Never throws.
+ * Reads the configuration again, for SIGHUP. The rates of the store and the level of the log change at
+ * once; other options that have changed since the start are named in one warning. Where the
+ * configuration cannot be used, nothing changes. Never throws.
  */
 export function reloader(
   sources: Sources,
   started: Settings,
-  rates: StoreRates,
+  { rates, setDebug }: LiveSettings,
   log: Log,
 ): () => void {
-  const live = new Map<string, SharedRate>([
-    ['cinder_backup_agent.bandwidth_max', rates.bandwidth],
-    ['cinder_backup_agent.requests_max', rates.requests],
+  const live = new Map<string, Setter>([
+    ['cinder_backup_agent.bandwidth_max', (value) => rates.bandwidth.set(Number(value))],
+    ['cinder_backup_agent.requests_max', (value) => rates.requests.set(Number(value))],
+    ['DEFAULT.debug', (value) => setDebug(value === true)],
   ])
+  let current = started
 
   return () => {
     const settings = usable(sources, log)
@@ -31,15 +42,18 @@ export function reloader(
     let count = 0
     for (const { name, section, option } of namedOptions) {
       const value = settingOf(settings, section, option)
-      const rate = live.get(name)
-      if (rate === undefined) {
-        if (!isDeepStrictEqual(value, settingOf(started, section, option))) needRestart.push(name)
-      } else if (typeof value === 'number' && value !== rate.perSecond) {
-        log.info(`${option} changed`, { from: rate.perSecond, to: value })
-        rate.set(value)
-        count += 1
+      const set = live.get(name)
+      const before = settingOf(set === undefined ? started : current, section, option)
+      if (isDeepStrictEqual(value, before)) continue
+      if (set === undefined) {
+        needRestart.push(name)
+        continue
       }
+      log.info(`${option} changed`, { from: before, to: value })
+      set(value)
+      count += 1
     }
+    current = settings
     if (needRestart.length > 0) {
       log.warn('options that changed need a restart', { options: needRestart })
     }
@@ -58,9 +72,4 @@ function usable(sources: Sources, log: Log): Settings | null {
     log.error(failed, { error: toAgentError(error) })
   }
   return null
-}
-
-function settingOf(settings: Settings, section: string, option: string): unknown {
-  const ofSection = Object.getOwnPropertyDescriptor(settings, section)?.value
-  return Object.getOwnPropertyDescriptor(ofSection, option)?.value
 }

@@ -1,7 +1,14 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 
 import type { SendOptions } from './send.ts'
-import { createRequest, deleteRequest, plainRequest, restoreRequest } from './send-requests.ts'
+import {
+  createRequest,
+  deleteRequest,
+  exportRequest,
+  plainRequest,
+  resetRequest,
+  restoreRequest,
+} from './send-requests.ts'
 import { configSources, type Finish, optionsOf, verb, withConfigOptions } from './verb.ts'
 
 type Words = Readonly<Record<string, string | undefined>>
@@ -81,6 +88,35 @@ function deleteVerb(finish: Finish): Command {
     })
 }
 
+function resetVerb(finish: Finish): Command {
+  const example = 'reset_status --record full.json --status error'
+  return request(
+    'reset_status',
+    'set the status of a backup; what is in work is cancelled',
+    example,
+  )
+    .requiredOption('--record <file>', 'the record of the backup')
+    .addOption(
+      new Option('--status <status>', 'the status')
+        .choices(['available', 'error'])
+        .makeOptionMandatory(),
+    )
+    .action(async ({ record = '', status = '' }: Words, command: Command) => {
+      const { send } = await import('./send.ts')
+      finish(await send(resetRequest(record, status), sendOptions(command)))
+    })
+}
+
+function exportVerb(finish: Finish): Command {
+  const example = 'export_record --record full.json'
+  return request('export_record', 'print what import_record needs of a backup', example)
+    .requiredOption('--record <file>', 'the record of the backup')
+    .action(async ({ record = '' }: Words, command: Command) => {
+      const { send } = await import('./send.ts')
+      finish(await send(exportRequest(record), sendOptions(command)))
+    })
+}
+
 /** `send`: what a scheduler would ask for, or any other method with its arguments as JSON. */
 export function schedulerVerbs(finish: Finish): Command {
   const example = "check_support_to_force_delete --args '{}'"
@@ -95,4 +131,6 @@ export function schedulerVerbs(finish: Finish): Command {
     .addCommand(createVerb(finish))
     .addCommand(restoreVerb(finish))
     .addCommand(deleteVerb(finish))
+    .addCommand(resetVerb(finish))
+    .addCommand(exportVerb(finish))
 }

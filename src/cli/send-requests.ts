@@ -79,6 +79,24 @@ export function deleteRequest(recordFile: string): SendRequest {
   }
 }
 
+export function resetRequest(recordFile: string, status: string): SendRequest {
+  const backup = readRecord(recordFile)
+  return {
+    method: 'reset_status',
+    operation: 'reset_status',
+    backupId: backup.record.id,
+    targetVolumeId: null,
+    recordFile,
+    args: () => ({ backup: backupToPrimitive(backup), status }),
+  }
+}
+
+/** Its answer is what an import needs. */
+export function exportRequest(recordFile: string): SendRequest {
+  const backup = backupToPrimitive(readRecord(recordFile))
+  return plainRequest('export_record', JSON.stringify({ backup }))
+}
+
 /** Any method with any arguments. Throws ARGUMENT_INVALID where they are no JSON object. */
 export function plainRequest(method: string, argsText: string): SendRequest {
   let args: unknown

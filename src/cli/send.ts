@@ -6,6 +6,7 @@ import process from 'node:process'
 import { loginFromEnvironment } from '../adapters/identity/user-login.ts'
 import { winstonLog } from '../adapters/log/winston-log.ts'
 import { connectScheduler, type SchedulerBus } from '../adapters/rpc/rabbit-scheduler.ts'
+import type { ConfigPath } from '../config/read-files.ts'
 import { loadConfig } from '../config.ts'
 import { AgentError, errorCodes } from '../domain/errors.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
@@ -21,8 +22,7 @@ const backupTopic = 'cinder-backup'
 
 /** How and where a request is sent. */
 export type SendOptions = {
-  readonly configFiles: readonly string[]
-  readonly configDirs: readonly string[]
+  readonly configPaths: readonly ConfigPath[]
   /** The agent's `host`; null: whoever serves the shared topic. */
   readonly host: string | null
   readonly json: boolean
@@ -42,8 +42,7 @@ const queuedMs = 10_000
  * end. Resolves to the exit code: 0 only where it ended well.
  */
 export async function send(request: SendRequest, options: SendOptions): Promise<number> {
-  const { configFiles: files, configDirs: dirs } = options
-  const { config } = loadConfig({ files, dirs, env: process.env })
+  const { config } = loadConfig({ paths: options.configPaths, env: process.env })
   if (request.recordFile !== null) checkRecordFile(request.recordFile)
   const stop = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM'] as const) {

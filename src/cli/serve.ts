@@ -8,14 +8,9 @@ import { storeRates } from '../lane-stores.ts'
 import { delay } from '../lib/clock.ts'
 import { sdNotify } from '../lib/sd-notify.ts'
 import type { Log } from '../ports/log.ts'
-import { exitCodeOf } from './exit-codes.ts'
+import { exitCodeOf, exitCodes } from './exit-codes.ts'
 import { reloader } from './reload.ts'
-
-/** Which configuration a verb reads. */
-export type ConfigSources = {
-  readonly configFiles: readonly string[]
-  readonly configDirs: readonly string[]
-}
+import type { ConfigSources } from './verb.ts'
 
 /** What has not stopped by then hangs: a disk, a device, a thread. */
 const stopMsMax = 8_500
@@ -35,11 +30,8 @@ export async function serve(sources: ConfigSources): Promise<number> {
   }
 }
 
-async function serveUntilTold(
-  { configFiles, configDirs }: ConfigSources,
-  ended: AbortSignal,
-): Promise<number> {
-  const files = { files: configFiles, dirs: configDirs, env: process.env }
+async function serveUntilTold({ configPaths }: ConfigSources, ended: AbortSignal): Promise<number> {
+  const files = { paths: configPaths, env: process.env }
   const { config, warnings, settings } = loadConfig(files)
   const rates = storeRates(config)
   await using log = winstonLog(config.log)
@@ -53,7 +45,9 @@ async function serveUntilTold(
       void endWhereStopHangs(log, ended)
     })
   }
-  process.on('SIGHUP', reloader(files, settings, rates, log))
+  process.on('uncaughtException', crasher(log))
+  const setDebug = (isDebug: boolean) => log.setLevel(() => true, isDebug ? 'debug' : 'info')
+  process.on('SIGHUP', reloader(files, settings, { rates, setDebug }, log))
   for (const warning of warnings) log.warn('configuration', { warning: problemText(warning) })
   try {
     await runAgent(config, rates, log, supervisor, stop.signal)
@@ -61,6 +55,14 @@ async function serveUntilTold(
   } catch (error) {
     log.error('the agent cannot run', { error })
     return exitCodeOf(toAgentError(error).code)
+  }
+}
+
+/** The last words of a defect that nobody caught go through the log, which knows what must not be read. */
+function crasher(log: Log): (error: unknown) => void {
+  return (error) => {
+    log.error('the agent crashes: a defect; its jobs go on at the next start', { error })
+    process.exit(exitCodes.failed.number) // What the log still holds is written then.
   }
 }
 

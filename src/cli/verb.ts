@@ -1,17 +1,15 @@
 import { Command, Option } from 'commander'
 
+import type { ConfigPath } from '../config/read-files.ts'
+
 /** Where a verb finds its configuration. */
-export type ConfigSources = {
-  readonly configFiles: readonly string[]
-  readonly configDirs: readonly string[]
-}
+export type ConfigSources = { readonly configPaths: readonly ConfigPath[] }
+
+/** A path, and how many came before it on the command line. */
+type PlacedPath = ConfigPath & { readonly position: number }
 
 /** Takes the exit code of the verb that ran. */
 export type Finish = (exitCode: number) => void
-
-function append(value: string, values: readonly string[]): readonly string[] {
-  return [...values, value]
-}
 
 /** A verb with one real example in its help. */
 export function verb(name: string, summary: string, example: string): Command {
@@ -23,16 +21,21 @@ export function verb(name: string, summary: string, example: string): Command {
 
 /** Adds the options by which every verb finds its configuration. */
 export function withConfigOptions(command: Command): Command {
-  const none: readonly string[] = []
+  const none: readonly PlacedPath[] = []
+  let count = 0
+  const append = (kind: ConfigPath['kind']) => (path: string, before: readonly PlacedPath[]) => {
+    count += 1
+    return [...before, { kind, path, position: count }]
+  }
   return command
     .addOption(
-      new Option('--config-file <file>', 'read this file; may come again, later files win')
-        .argParser(append)
+      new Option('--config-file <file>', 'read this file; may come again, later ones win')
+        .argParser(append('file'))
         .default(none, '/etc/cinder/cinder.conf and /etc/cinder-backup-agent/agent.conf'),
     )
     .addOption(
-      new Option('--config-dir <folder>', 'then read every *.conf of this folder')
-        .argParser(append)
+      new Option('--config-dir <folder>', 'read every *.conf of this folder, in its turn')
+        .argParser(append('folder'))
         .default(none, 'none'),
     )
 }
@@ -53,11 +56,12 @@ function givenOptions(command: Command): object {
   return Object.fromEntries(given)
 }
 
-/** What `withConfigOptions` collected. */
+/** What `withConfigOptions` collected, in the order of the command line. */
 export function configSources(command: Command): ConfigSources {
   const { configFile, configDir } = optionsOf<{
-    readonly configFile: readonly string[]
-    readonly configDir: readonly string[]
+    readonly configFile: readonly PlacedPath[]
+    readonly configDir: readonly PlacedPath[]
   }>(command)
-  return { configFiles: configFile, configDirs: configDir }
+  const placed = [...configFile, ...configDir].toSorted((a, b) => a.position - b.position)
+  return { configPaths: placed.map(({ kind, path }) => ({ kind, path })) }
 }

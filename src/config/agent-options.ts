@@ -95,6 +95,14 @@ export const agentOptions = {
     "Hosts (host or host:port) that the catalogue of a request may name as the store's. Empty: " +
       'the catalogue is trusted, as in Cinder.',
   ),
+  application_credential_id: optionalText(
+    'Id of an application credential, by which a single_user of version 3 logs in instead of by ' +
+      'backup_swift_key.',
+  ),
+  application_credential_name: optionalText(
+    'Its name, where the id is not set: one of backup_swift_user in backup_swift_user_domain.',
+  ),
+  application_credential_secret: optionalText('Its secret.', { sensitive: 'whole' }),
   device_timeout: integer(3600, 'How long create_backup waits for continue_backup.', {
     minimum: 1,
     unit: 'seconds',

@@ -6,6 +6,7 @@ import type { Machine } from './machine.ts'
 import { messageBusFindings } from './message-bus.ts'
 import type { Settings } from './schema.ts'
 import { storeFindings } from './store-checks.ts'
+import { insecureCautions, serviceUserCautions, serviceUserFindings } from './trust-checks.ts'
 import { volumePathFindings } from './volume-paths.ts'
 
 const agentSection = 'cinder_backup_agent'
@@ -52,28 +53,17 @@ function agentFindings(settings: Settings): readonly Finding[] {
   return findings
 }
 
-function serviceFindings(settings: Settings): readonly Finding[] {
-  const { host, backup_swift_service_auth: sendsToken } = settings.DEFAULT
-  const { send_service_user_token: hasToken, ...login } = settings.service_user
-  const findings: Finding[] = []
+function serviceFindings({ DEFAULT: { host } }: Settings): readonly Finding[] {
   // A queue's name has 255 bytes at most, and cinder-backup_fanout_<32 hex> is around the host's.
-  if (!/^[\x21-\x7e]{1,200}$/.test(host)) {
-    findings.push({ name: 'DEFAULT.host', what: 'must be 1 to 200 characters without blanks' })
-  }
-  const isComplete = login.auth_url !== null && login.username !== null && login.password !== null
-  if (sendsToken && hasToken && !isComplete) {
-    findings.push({
-      name: 'DEFAULT.backup_swift_service_auth',
-      what: 'needs auth_url, username and password in [service_user]; set them',
-    })
-  }
-  return findings
+  if (/^[\x21-\x7e]{1,200}$/.test(host)) return []
+  return [{ name: 'DEFAULT.host', what: 'must be 1 to 200 characters without blanks' }]
 }
 
 export function findingsOf(settings: Settings, machine: Machine): readonly Finding[] {
   return [
     ...modeFindings(settings),
     ...serviceFindings(settings),
+    ...serviceUserFindings(settings),
     ...messageBusFindings(settings),
     ...storeFindings(settings, machine),
     ...volumePathFindings(settings),
@@ -82,8 +72,9 @@ export function findingsOf(settings: Settings, machine: Machine): readonly Findi
 }
 
 /** What works, but not as it is written. */
-export function cautionsOf({ DEFAULT: values }: Settings): readonly Finding[] {
-  const cautions: Finding[] = []
+export function cautionsOf(settings: Settings): readonly Finding[] {
+  const { DEFAULT: values } = settings
+  const cautions: Finding[] = [...serviceUserCautions(settings), ...insecureCautions(settings)]
   if (values.transport_url === 'rabbit://') {
     const what = 'is not set: the broker is looked for at localhost, as guest'
     cautions.push({ name: 'DEFAULT.transport_url', what })

@@ -2,7 +2,7 @@
 // Source: cinder/backup/drivers/swift.py, drivers/posix.py, chunkeddriver.py, manager.py and
 // cinder/common/config.py; 2026.1.
 
-import { choice, flag, integer, optionalText, text } from './formats.ts'
+import { choice, flag, integer, optionalText, optionalUrl, text } from './formats.ts'
 
 const serviceOptions = {
   host: text(
@@ -15,7 +15,7 @@ const serviceOptions = {
     'rabbit://',
     'The message bus: rabbit://user:password@host:5672,user:password@host2:5672/vhost. Keys after ' +
       '? override [oslo_messaging_rabbit]. Without a host: guest at localhost.',
-    { sensitive: true },
+    { sensitive: 'password' },
   ),
   control_exchange: text('openstack', 'The exchange of requests and notifications.'),
   storage_availability_zone: text('nova', 'Availability zone of this agent and its backups.'),
@@ -33,7 +33,7 @@ const serviceOptions = {
     unit: 'seconds',
   }),
   rpc_ping_enabled: flag(false, 'Answer oslo_rpc_server_ping, by which operators probe services.'),
-  debug: flag(false, 'Log what only a developer wants to see.'),
+  debug: flag(false, 'Log what only a developer wants to see. SIGHUP changes it at once.'),
   log_file: optionalText('Log to this file, in log_dir where it is relative.', {
     deprecatedNames: ['logfile'],
     defaultText: 'standard error',
@@ -76,11 +76,11 @@ const backupOptions = {
 }
 
 const swiftOptions = {
-  backup_swift_url: optionalText(
+  backup_swift_url: optionalUrl(
     "The store in front of the project's id: https://swift/v1/AUTH_. For per_user; without it the " +
       "catalogue of the user's request names the store.",
   ),
-  backup_swift_auth_url: optionalText('Keystone, or the v1 auth URL, for single_user.'),
+  backup_swift_auth_url: optionalUrl('Keystone, or the v1 auth URL, for single_user.'),
   swift_catalog_info: text(
     'object-store:swift:publicURL',
     'Which endpoint of the catalogue is the store: type, name and key.',
@@ -104,7 +104,7 @@ const swiftOptions = {
   backup_swift_project_domain: optionalText('Domain name of the project of a v3 login.'),
   backup_swift_project: optionalText('Project name of a v3 login.'),
   backup_swift_user: optionalText('User name for single_user.'),
-  backup_swift_key: optionalText('Password for single_user.', { sensitive: true }),
+  backup_swift_key: optionalText('Password for single_user.', { sensitive: 'whole' }),
   backup_swift_container: text('volumebackups', 'Container where the request names none.'),
   backup_swift_create_storage_policy: optionalText('Storage policy of containers made by us.'),
   backup_swift_object_size: integer(52428800, 'Size of a chunk: a multiple of the block size.', {
@@ -152,22 +152,35 @@ export const defaultOptions = {
 
 export const databaseOptions = {
   connection: optionalText("Cinder's SQL database. Only for records=database: not built yet.", {
-    sensitive: true,
+    sensitive: 'password',
+    deprecatedNames: ['DEFAULT.sql_connection', 'database.sql_connection', 'sql.connection'],
   }),
 }
 
 const loginOptions = {
-  auth_type: optionalText('How to log in; this agent knows password and v3password.', {
-    deprecatedNames: ['auth_plugin'],
-  }),
+  auth_type: optionalText(
+    'How to log in: password, v3password or v3applicationcredential. Not set: password.',
+    { deprecatedNames: ['auth_plugin'] },
+  ),
   auth_url: optionalText('URL of Keystone.'),
-  username: optionalText('User name.', { deprecatedNames: ['user_name'] }),
-  password: optionalText('Password.', { sensitive: true }),
+  user_id: optionalText('User id; stands for name and domain.'),
+  username: optionalText('User name.', { deprecatedNames: ['user-name', 'user_name'] }),
+  password: optionalText('Password.', { sensitive: 'whole' }),
   user_domain_name: optionalText('Domain name of the user.'),
   user_domain_id: optionalText('Domain id of the user.'),
-  project_name: optionalText('Project name.', { deprecatedNames: ['tenant_name'] }),
+  project_id: optionalText('Project id; stands for name and domain.', {
+    deprecatedNames: ['tenant-id', 'tenant_id'],
+  }),
+  project_name: optionalText('Project name.', { deprecatedNames: ['tenant-name', 'tenant_name'] }),
   project_domain_name: optionalText('Domain name of the project.'),
   project_domain_id: optionalText('Domain id of the project.'),
+  default_domain_name: optionalText('Domain name of user and project where theirs is not set.'),
+  default_domain_id: optionalText('Domain id of user and project where theirs is not set.'),
+  application_credential_id: optionalText('Id of the application credential.'),
+  application_credential_name: optionalText(
+    'Its name, where the id is not set; it needs the user too.',
+  ),
+  application_credential_secret: optionalText('Its secret.', { sensitive: 'whole' }),
   region_name: optionalText('Region of the endpoints.'),
   cafile: optionalText('File with the CA certificates to trust.'),
   insecure: flag(false, 'Do not verify certificates.'),

@@ -3,7 +3,10 @@
 
 import convict from 'convict'
 
-type FormatName = 'text' | 'boolean' | 'integer' | 'number' | 'bytes' | 'list'
+import { readFloat, readInteger, strip, textOfValue } from './python-text.ts'
+import { isUri } from './uri.ts'
+
+type FormatName = 'text' | 'uri' | 'boolean' | 'integer' | 'number' | 'bytes' | 'list'
 
 /** One option of the schema; `T` is the type of its value. */
 export type Option<T> = {
@@ -15,7 +18,8 @@ export type Option<T> = {
   /** The default in words, where it depends on the machine or on other options. */
   readonly defaultText?: string
   readonly unit?: string
-  readonly sensitive?: boolean
+  /** Nobody may see it: the `whole` value, or the `password` of the URL that it is. */
+  readonly sensitive?: 'whole' | 'password'
   /** The values it may have; `ignoreCase` compares them in lower case. */
   readonly choices?: readonly string[]
   readonly ignoreCase?: boolean
@@ -35,6 +39,10 @@ export function text(fallback: string, doc: string, extra: Extra = {}): Option<s
 
 export function optionalText(doc: string, extra: Extra = {}): Option<string | null> {
   return { doc, format: 'text', default: null, nullable: true, ...extra }
+}
+
+export function optionalUrl(doc: string, extra: Extra = {}): Option<string | null> {
+  return { doc, format: 'uri', default: null, nullable: true, ...extra }
 }
 
 export function choice<const T extends string>(
@@ -70,46 +78,37 @@ export function list(
   return { doc, format: 'list', default: fallback, nullable: false, ...extra }
 }
 
-const booleans: Readonly<Record<string, boolean>> = {
-  true: true,
-  '1': true,
-  on: true,
-  yes: true,
-  false: false,
-  '0': false,
-  off: false,
-  no: false,
-}
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ...['true', '1', 'on', 'yes'].map((text) => [text, true] as const),
+  ...['false', '0', 'off', 'no'].map((text) => [text, false] as const),
+])
 
-const sizeUnits: Readonly<Record<string, number>> = {
-  '': 1,
-  b: 1,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-  tib: 2 ** 40,
-}
+const sizeUnits: ReadonlyMap<string, number> = new Map([
+  ['b', 1],
+  ['kib', 2 ** 10],
+  ['mib', 2 ** 20],
+  ['gib', 2 ** 30],
+  ['tib', 2 ** 40],
+])
 
-/** The number that Python's int() would read, or the text itself where it would not. */
 function toInteger(value: string): number | string {
-  return /^[+-]?\d+(_\d+)*$/.test(value.trim()) ? Number(value.replaceAll('_', '')) : value
+  return readInteger(value) ?? value
 }
 
 function toNumber(value: string): number | string {
-  const isNumber = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value.trim())
-  return isNumber ? Number(value) : value
+  return readFloat(value) ?? value
 }
 
 function toBytes(value: string): number | string {
-  const [, digits, unit = ''] = /^\s*(\d+)\s*([a-z]*)\s*$/i.exec(value) ?? []
-  const factor = sizeUnits[unit.toLowerCase()]
+  const [, digits, unit = ''] = /^[ \t]*(\d+)[ \t]*([a-z]+)[ \t]*$/i.exec(value) ?? []
+  const factor = sizeUnits.get(unit.toLowerCase())
   return digits === undefined || factor === undefined ? toInteger(value) : Number(digits) * factor
 }
 
 /** Items between commas, blanks around them taken off; commas at the end count for nothing. */
 function toList(value: string): readonly string[] {
-  const items = value.trim().replace(/,+$/, '')
-  return items === '' ? [] : items.split(',').map((item) => item.trim())
+  const items = strip(value).replace(/,+$/, '')
+  return items === '' ? [] : items.split(',').map(strip)
 }
 
 function checkNumber(value: unknown, option: Option<unknown>, what: string): void {
@@ -126,32 +125,71 @@ function checkText(value: unknown, { choices }: Option<unknown>): void {
   }
 }
 
+function checkUri(value: unknown): void {
+  if (value === null || isUri(String(value))) return
+  throw new Error('must be a URL such as https://host:8080/v1; leave the line out to set none')
+}
+
+type Format = {
+  readonly coerce?: (text: string) => unknown
+  readonly check: (value: unknown, option: Option<unknown>) => void
+}
+
 // A text that cannot be read stays a text, so that `validate` finds it and convict lists it with
 // the others.
-convict.addFormats({
-  text: { validate: checkText as (value: unknown) => void },
+const formats: Readonly<Record<FormatName, Format>> = {
+  text: { check: checkText },
+  uri: { check: checkUri },
   boolean: {
-    coerce: (value: string) => booleans[value.toLowerCase()] ?? value,
-    validate: (value: unknown) => {
+    coerce: (text) => booleans.get(text.toLowerCase()) ?? text,
+    check: (value) => {
       if (typeof value !== 'boolean') throw new Error('must be true or false')
     },
   },
   integer: {
     coerce: toInteger,
-    validate: (value: unknown, option: unknown) => {
-      checkNumber(value, option as Option<unknown>, 'a whole number')
+    check: (value, option) => {
+      checkNumber(value, option, 'a whole number')
       if (!Number.isSafeInteger(value)) throw new Error('must be a whole number')
     },
   },
-  number: {
-    coerce: toNumber,
-    validate: (value: unknown, option: unknown) =>
-      checkNumber(value, option as Option<unknown>, 'a number'),
-  },
+  number: { coerce: toNumber, check: (value, option) => checkNumber(value, option, 'a number') },
   bytes: {
     coerce: toBytes,
-    validate: (value: unknown, option: unknown) =>
-      checkNumber(value, option as Option<unknown>, 'a size: bytes, or a number with KiB to TiB'),
+    check: (value, option) =>
+      checkNumber(value, option, 'a size: bytes, or a number with KiB to TiB'),
   },
-  list: { coerce: toList, validate: () => undefined },
-})
+  list: { coerce: toList, check: () => undefined },
+}
+
+for (const [name, { coerce, check }] of Object.entries(formats)) {
+  const validate = check as (value: unknown, option: unknown) => void
+  convict.addFormat({ name, validate, ...(coerce && { coerce }) })
+}
+
+const numeric: readonly FormatName[] = ['integer', 'number', 'bytes']
+
+/** Whether a text says that an option is not set. */
+export function isUnset({ format, nullable, default: fallback }: Option<unknown>, text: string) {
+  if (numeric.includes(format)) return strip(text) === ''
+  return text === '' && format !== 'uri' && (nullable || fallback === '')
+}
+
+/**
+ * What a reference to an option puts in its place: Python's text of the value that `texts` make, not
+ * what was written. Throws where they make none.
+ */
+export function referredText(option: Option<unknown>, texts: readonly string[]): string {
+  const [text = ''] = texts
+  if (option.multi === true) return textOfValue(texts, false)
+  if (isUnset(option, text)) return ''
+  const { coerce, check } = formats[option.format]
+  const value = coerce === undefined ? text : coerce(text)
+  check(option.ignoreCase === true ? text.toLowerCase() : value, option)
+  return textOfValue(value, option.format === 'number')
+}
+
+/** The same of a default. */
+export function referredDefault({ format }: Option<unknown>, value: unknown): string {
+  return textOfValue(value, format === 'number')
+}

@@ -2,6 +2,7 @@ import type { RabbitOptions } from '../adapters/rpc/rabbit-options.ts'
 import { parseTransportUrl } from '../adapters/rpc/transport-url.ts'
 import type { Finding } from './finding.ts'
 import type { Settings } from './schema.ts'
+import { isDoubtfulUrl } from './secret-values.ts'
 
 type CamelCase<S extends string> = S extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
@@ -40,6 +41,10 @@ function urlComplaint(settings: Settings, url: string): string | null {
     parseTransportUrl(url, rabbitOptions(settings))
     return null
   } catch (error) {
+    // What the reader of URLs complains of may then be a part of the password.
+    if (isDoubtfulUrl(url)) {
+      return 'has a / ? # @ or comma in a password; write %2F %3F %23 %40 %2C in their place'
+    }
     return `${(error as Error).message.replace(/^transport_url /, '')}; write ${example}`
   }
 }

@@ -3,12 +3,19 @@
 // again, and a comment starts at the first column only. Source: oslo_config/iniparser.py, 9.0.0;
 // test/config/oslo-config.test.ts compares the two.
 
+import { strip, stripEnd, stripStart } from './python-text.ts'
+
 /** One value as it was written, and where. */
 export type IniValue = {
   readonly text: string
   readonly file: string
   /** Counted from 1. */
   readonly line: number
+}
+
+/** `file:line`. */
+export function locationOf({ file, line }: IniValue): string {
+  return `${file}:${line}`
 }
 
 /** Where an option may be found: section and key. */
@@ -27,15 +34,6 @@ export type IniFile = {
   /** Section (lower case, but for `DEFAULT`) → key → values in the order of their lines. */
   readonly sections: ReadonlyMap<string, ReadonlyMap<string, readonly IniValue[]>>
   readonly problems: readonly Problem[]
-}
-
-// What Python's str.strip takes for white space; JavaScript's trim differs in a few characters.
-const blank = '[\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]'
-const leadingBlanks = new RegExp(`^${blank}+`)
-const trailingBlanks = new RegExp(`${blank}+$`)
-
-function strip(text: string): string {
-  return text.replace(leadingBlanks, '').replace(trailingBlanks, '')
 }
 
 /** `[Foo]` and `[foo]` are one section; `[default]` is not `[DEFAULT]`. */
@@ -76,7 +74,7 @@ export function parseIni(text: string, file: string): IniFile {
     if (content === '') return finish()
     if (content.startsWith(' ') || content.startsWith('\t')) {
       if (open === null) return complain(line, 'an indented line goes on with no value above it')
-      open.texts.push(content.replace(leadingBlanks, ''))
+      open.texts.push(stripStart(content))
       return
     }
     finish()
@@ -97,7 +95,7 @@ export function parseIni(text: string, file: string): IniFile {
   }
 
   for (const [index, raw] of text.split(/\r\n|\r|\n/).entries()) {
-    read(raw.replace(trailingBlanks, ''), index + 1)
+    read(stripEnd(raw), index + 1)
   }
   finish()
   return { file, sections, problems }
@@ -131,4 +129,28 @@ export function allValues(
   places: readonly OptionPlace[],
 ): readonly IniValue[] {
   return files.flatMap((file) => places.toReversed().flatMap((place) => valuesIn(file, place)))
+}
+
+/** What was written for an option; several texts only for a multi-valued one. */
+type Written = {
+  readonly texts: readonly string[]
+  /** `file:line` of the one that counts. */
+  readonly origin: string
+  /** The name it was written under. */
+  readonly place: OptionPlace
+}
+
+export function writtenInFiles(
+  files: readonly IniFile[],
+  places: readonly OptionPlace[],
+  isMulti: boolean,
+): Written | null {
+  const last = lastValue(files, places)
+  if (last === null) return null
+  const values = isMulti ? allValues(files, places) : [last.value]
+  return {
+    texts: values.map(({ text }) => text),
+    origin: locationOf(last.value),
+    place: last.place,
+  }
 }

@@ -1,14 +1,13 @@
 // Sections of oslo.messaging, with its names, defaults and meanings. Source:
 // oslo_messaging/_drivers/impl_rabbit.py, amqp.py and notify/notifier.py, 14.0 to 18.1.
 
+import { rabbitChoices } from '../adapters/rpc/rabbit-options.ts'
 import { choice, decimal, flag, integer, list, optionalText, text } from './formats.ts'
 
 const seconds = { minimum: 0, unit: 'seconds' }
 
 const topologyOptions = {
-  amqp_durable_queues: flag(false, 'Queues and the control exchange outlive a broker restart.', {
-    deprecatedNames: ['rabbit_durable_queues'],
-  }),
+  amqp_durable_queues: flag(false, 'Queues and the control exchange outlive a broker restart.'),
   amqp_auto_delete: flag(false, 'Queues go with their last consumer.', {
     deprecatedNames: ['DEFAULT.amqp_auto_delete'],
   }),
@@ -78,7 +77,7 @@ const connectionOptions = {
   }),
   rabbit_login_method: choice(
     'AMQPLAIN',
-    ['PLAIN', 'AMQPLAIN', 'EXTERNAL', 'RABBIT-CR-DEMO'],
+    rabbitChoices.rabbit_login_method,
     'How to log in. EXTERNAL needs a client certificate; the others log in as PLAIN or AMQPLAIN.',
     { deprecatedNames: ['DEFAULT.rabbit_login_method'] },
   ),
@@ -94,7 +93,7 @@ const connectionOptions = {
   }),
   kombu_failover_strategy: choice(
     'round-robin',
-    ['round-robin', 'shuffle'],
+    rabbitChoices.kombu_failover_strategy,
     'The order in which hosts of the transport URL are tried.',
   ),
 }
@@ -109,7 +108,7 @@ export const notificationsOptions = {
     { multi: true, deprecatedNames: ['DEFAULT.notification_driver'] },
   ),
   transport_url: optionalText('Another message bus for notifications.', {
-    sensitive: true,
+    sensitive: 'password',
     deprecatedNames: ['DEFAULT.notification_transport_url'],
     defaultText: '[DEFAULT] transport_url',
   }),

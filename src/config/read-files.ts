@@ -5,11 +5,12 @@ import { type IniFile, parseIni } from './oslo-ini.ts'
 
 const defaultFiles = ['/etc/cinder/cinder.conf', '/etc/cinder-backup-agent/agent.conf']
 
-/** Where settings come from; files before folders, later ones win, the environment above all. */
+/** A file, or a folder whose `*.conf` are read in the order of their names. */
+export type ConfigPath = { readonly kind: 'file' | 'folder'; readonly path: string }
+
+/** Where settings come from; later paths win, the environment above all. */
 export type Sources = {
-  readonly files: readonly string[]
-  /** Folders whose `*.conf` are read in the order of their names. */
-  readonly dirs: readonly string[]
+  readonly paths: readonly ConfigPath[]
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
@@ -39,11 +40,16 @@ function readIni(file: string): IniFile {
   }
 }
 
+/** In the order of code points, as Python sorts; JavaScript's own order differs above U+FFFF. */
+function byCodePoint(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+}
+
 function readFolder(folder: string): readonly IniFile[] {
   try {
     return readdirSync(folder)
       .filter((name) => name.endsWith('.conf') && !name.startsWith('.'))
-      .toSorted()
+      .toSorted(byCodePoint)
       .map((name) => readIni(path.join(folder, name)))
   } catch (error) {
     return [unreadable(folder, error)]
@@ -51,14 +57,17 @@ function readFolder(folder: string): readonly IniFile[] {
 }
 
 /**
- * Every file, read. Without any, the usual two where they exist; what cannot be read is among its
- * problems.
+ * Every file, read in the order of the paths. Where no file is named, the usual two come first, if
+ * they exist, also in front of folders. What cannot be read is among its problems.
  */
-export function readIniFiles({ files, dirs }: Sources): readonly IniFile[] {
-  if (files.length > 0 || dirs.length > 0) {
-    return [...files.map(readIni), ...dirs.flatMap(readFolder)]
-  }
-  return defaultFiles.map(readIni).filter(({ problems }) => !problems.some(isMissing))
+export function readIniFiles({ paths }: Sources): readonly IniFile[] {
+  const usual = paths.some(({ kind }) => kind === 'file') ? [] : defaultFiles
+  return [
+    ...usual.map(readIni).filter(({ problems }) => !problems.some(isMissing)),
+    ...paths.flatMap((named) =>
+      named.kind === 'file' ? [readIni(named.path)] : readFolder(named.path),
+    ),
+  ]
 }
 
 function isMissing({ what }: { readonly what: string }): boolean {

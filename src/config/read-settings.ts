@@ -1,18 +1,19 @@
 import type convict from 'convict'
 
+import { expander, type ReferredSecrets } from './expand.ts'
+import { isUnset } from './formats.ts'
 import { type Machine, machineDefaults } from './machine.ts'
 import { misspelling, misspeltSection, misspeltVariable } from './misspelling.ts'
 import {
-  allValues,
   type IniFile,
-  type IniValue,
-  lastValue,
+  locationOf,
   type OptionPlace,
   type Problem,
+  writtenInFiles,
 } from './oslo-ini.ts'
 import { readIniFiles, type Sources } from './read-files.ts'
-import { type NamedOption, namedOptions, newSettings, type Settings } from './schema.ts'
-import { substitute } from './substitute.ts'
+import { type NamedOption, namedOptions, newSettings, placesOf, type Settings } from './schema.ts'
+import { maskPasswords } from './secret-values.ts'
 
 /** Where the value of an option came from: `default`, `file:line` or the variable's name. */
 export type Origin = string
@@ -23,91 +24,13 @@ export type Reading = {
   readonly origins: ReadonlyMap<string, Origin>
   readonly problems: readonly Problem[]
   readonly warnings: readonly Problem[]
-}
-
-/** What was written for an option; several texts only for a multi-valued one. */
-type Written = {
-  readonly texts: readonly string[]
-  readonly origin: Origin
-  /** The name it was written under. */
-  readonly place: OptionPlace
+  readonly referredSecrets: ReferredSecrets
 }
 
 // What follows a dollar sign may be half of a password.
 const brokenSecret = 'holds a $ that refers to nothing; write $$ for a dollar sign'
 
-const locationOf = ({ file, line }: IniValue): Origin => `${file}:${line}`
 const optionText = ({ section, option }: OptionPlace) => `[${section}] ${option}`
-
-function namedOption({ section, option }: OptionPlace): NamedOption | undefined {
-  return namedOptions.find(({ name }) => name === `${section}.${option}`)
-}
-
-function placesOf({ section, option, deprecatedNames = [] }: NamedOption): readonly OptionPlace[] {
-  const older = deprecatedNames.map((name) => {
-    const [first = '', second] = name.split('.')
-    return second === undefined ? { section, option: first } : { section: first, option: second }
-  })
-  return [{ section, option }, ...older]
-}
-
-function writtenInFiles(
-  files: readonly IniFile[],
-  places: readonly OptionPlace[],
-  isMulti: boolean,
-): Written | null {
-  const last = lastValue(files, places)
-  if (last === null) return null
-  const values = isMulti ? allValues(files, places) : [last.value]
-  return {
-    texts: values.map(({ text }) => text),
-    origin: locationOf(last.value),
-    place: last.place,
-  }
-}
-
-/**
- * Gives the text of options with their `$references` replaced. A name is looked for in the section
- * of the value, then in [DEFAULT], as oslo does; options of others count where the files set them.
- */
-function expander(
-  files: readonly IniFile[],
-  sources: Sources,
-  defaults: Readonly<Record<string, string | number>>,
-) {
-  const textOf = (place: OptionPlace): string | null => {
-    const option = namedOption(place)
-    const fromEnvironment = option && sources.env[option.env]
-    if (fromEnvironment !== undefined) return fromEnvironment
-    const written = writtenInFiles(files, option ? placesOf(option) : [place], false)
-    if (written !== null) return written.texts[0] ?? ''
-    if (option === undefined) return null
-    return String(defaults[option.name] ?? option.default ?? '')
-  }
-  const expand = (text: string, section: string, within: readonly string[]): string =>
-    substitute(text, (name) => {
-      const [group = '', ...rest] = name.split('.')
-      const places = [
-        rest.length === 0 ? { section, option: name } : { section: group, option: rest.join('.') },
-        { section: 'DEFAULT', option: name },
-      ]
-      const place =
-        places.find((candidate) => namedOption(candidate) !== undefined) ??
-        places.find((candidate) => textOf(candidate) !== null)
-      if (place === undefined) {
-        throw new Error(`refers to $${name}, which nothing sets; write $$ for a dollar sign`)
-      }
-      const key = `${place.section}.${place.option}`
-      if (within.includes(key)) throw new Error(`refers to itself by $${name}`)
-      return expand(textOf(place) ?? '', place.section, [...within, key])
-    })
-  return ({ section, name }: NamedOption, text: string) => expand(text, section, [name])
-}
-
-/** Whether an empty text means that the option is not set. */
-function isUnsetByEmpty({ format, nullable, default: fallback }: NamedOption): boolean {
-  return nullable || fallback === '' || ['integer', 'number', 'bytes'].includes(format)
-}
 
 /**
  * Reads the files and the environment into the schema. Never throws: what is wrong is in
@@ -121,7 +44,7 @@ export function readSettings(sources: Sources, machine: Machine): Reading {
   const origins = new Map<string, Origin>()
   const fromFiles = new Map<string, unknown>()
   const fromEnvironment: Record<string, string> = {}
-  const expand = expander(files, sources, defaults)
+  const references = expander(files, sources.env, defaults)
 
   for (const option of namedOptions) {
     const variable = sources.env[option.env]
@@ -134,25 +57,33 @@ export function readSettings(sources: Sources, machine: Machine): Reading {
     }
     const texts = variable === undefined ? (written?.texts ?? defaultTexts(option)) : [variable]
     try {
-      const values = texts.map((text) => expand(option, text)).map((text) => inCase(option, text))
-      if (values.every((value) => value === '') && isUnsetByEmpty(option)) continue
+      const values = texts
+        .map((text) => references.expand(option, text))
+        .map((text) => inCase(option, text))
+      if (values.every((value) => isUnset(option, value))) continue
       const [first = ''] = values
       if (variable !== undefined) fromEnvironment[option.env] = first
       else if (option.multi === true) fromFiles.set(option.name, values.filter(Boolean))
       else if (values.length > 0) fromFiles.set(option.name, first)
     } catch (error) {
-      const what = option.sensitive === true ? brokenSecret : (error as Error).message
+      const what = option.sensitive !== undefined ? brokenSecret : (error as Error).message
       problems.push({ where: origin, option: optionText(option), what })
     }
   }
 
   const config = newSettings(fromEnvironment, defaults)
   for (const [name, value] of fromFiles) config.set(name, value)
-  problems.push(...validate(config, origins))
+  problems.push(...validate(config, origins, references.secrets.names))
   if (config.get('cinder_backup_agent.jobs_max') === 0) {
     config.set('cinder_backup_agent.jobs_max', config.get('DEFAULT.backup_max_operations'))
   }
-  return { settings: config.getProperties(), origins, problems, warnings }
+  return {
+    settings: config.getProperties(),
+    origins,
+    problems,
+    warnings,
+    referredSecrets: references.secrets,
+  }
 }
 
 /** A default that refers to other options is expanded like a written value. */
@@ -168,6 +99,7 @@ function inCase({ ignoreCase }: NamedOption, text: string): string {
 function validate(
   config: convict.Config<Settings>,
   origins: ReadonlyMap<string, Origin>,
+  secretNames: ReadonlySet<string>,
 ): readonly Problem[] {
   try {
     config.validate({ allowed: 'strict' })
@@ -178,7 +110,7 @@ function validate(
       const [name = ''] = line.split(':', 1)
       const [section = '', option = ''] = name.split('.')
       config.set(name, config.default(name as never))
-      const what = line.slice(name.length + 2)
+      const what = withoutSecret(line.slice(name.length + 2), secretNames.has(name))
       return {
         where: origins.get(name) ?? 'default',
         option: optionText({ section, option }),
@@ -186,6 +118,15 @@ function validate(
       }
     })
   }
+}
+
+/** convict's complaint, which quotes the value, without what nobody may see. */
+function withoutSecret(complaint: string, isSecret: boolean): string {
+  const [what = '', quoted] = complaint.split(/: value was (.*)/s, 2)
+  if (quoted === undefined) return complaint
+  if (isSecret) return what
+  const value: unknown = JSON.parse(quoted)
+  return `${what}: value was ${JSON.stringify(typeof value === 'string' ? maskPasswords(value) : value)}`
 }
 
 function nameWarnings(files: readonly IniFile[], env: Sources['env']): Problem[] {

@@ -11,6 +11,7 @@ export function kindText({ format, choices, minimum, maximum, unit, multi }: Nam
   if (choices !== undefined) return `one of ${choices.join(', ')}`
   const kinds = {
     text: 'text',
+    uri: 'URL',
     boolean: 'true or false',
     integer: 'whole number',
     number: 'number',

@@ -11,6 +11,7 @@ import {
   serviceUserOptions,
 } from './cinder-options.ts'
 import type { Option } from './formats.ts'
+import type { OptionPlace } from './oslo-ini.ts'
 import { notificationsOptions, rabbitOptions } from './oslo-options.ts'
 
 const options = {
@@ -58,6 +59,19 @@ export const namedOptions: readonly NamedOption[] = Object.entries(options).flat
       env: environmentName(section, option),
     })),
 )
+
+/** Where the files may set the option: its name, then its older ones. */
+export function placesOf({
+  section,
+  option,
+  deprecatedNames = [],
+}: NamedOption): readonly OptionPlace[] {
+  const older = deprecatedNames.map((name) => {
+    const [first = '', second] = name.split('.')
+    return second === undefined ? { section, option: first } : { section: first, option: second }
+  })
+  return [{ section, option }, ...older]
+}
 
 /** The schema as convict's, with `defaults` for what depends on the machine; environment `env`. */
 export function newSettings(

@@ -1,11 +1,12 @@
+import type { ReferredSecrets } from './expand.ts'
 import type { Origin } from './read-settings.ts'
 import { namedOptions, type Settings } from './schema.ts'
-import { maskPasswords, settingOf } from './secret-values.ts'
+import { settingOf, shownText } from './secret-values.ts'
 
 export type ShownOption = {
   readonly section: string
   readonly option: string
-  /** As it would be written in a file; empty where it is not set; `***` for secrets. */
+  /** As it would be written in a file; empty where it is not set; `***` for secrets, also where it refers to one. */
   readonly value: string
   readonly origin: Origin
 }
@@ -14,17 +15,12 @@ export type ShownOption = {
 export function shownOptions(
   settings: Settings,
   origins: ReadonlyMap<string, Origin>,
+  referred: ReferredSecrets,
 ): readonly ShownOption[] {
-  return namedOptions.map(({ section, option, name, sensitive }) => {
-    const value = settingOf(settings, section, option)
-    const text = value === null ? '' : oneLine(maskPasswords(String(value)))
-    const isHidden = sensitive === true && text !== '' && !text.includes('://')
-    return {
-      section,
-      option,
-      value: isHidden ? '***' : text,
-      origin: origins.get(name) ?? 'default',
-    }
+  return namedOptions.map((named) => {
+    const { section, option, name } = named
+    const text = shownText(named, settingOf(settings, section, option), referred.names.has(name))
+    return { section, option, value: oneLine(text), origin: origins.get(name) ?? 'default' }
   })
 }
 

@@ -28,8 +28,7 @@ function checkSizes(
   complain(object, `must be a multiple of ${block}, ${values[block]}: ${right} would be`)
 }
 
-function checkSingleUser(values: DefaultSettings, complain: Complain): void {
-  const version = values.backup_swift_auth_version
+function checkPassword(values: DefaultSettings, complain: Complain): void {
   const user = values.backup_swift_user
   if (user === null) {
     complain('backup_swift_user', 'is needed by backup_swift_auth = single_user; set it')
@@ -37,14 +36,42 @@ function checkSingleUser(values: DefaultSettings, complain: Complain): void {
   if (values.backup_swift_key === null) {
     complain('backup_swift_key', 'is needed by backup_swift_auth = single_user; set it')
   }
+  const project = values.backup_swift_project ?? values.backup_swift_tenant
+  const isScoped = project !== null || user?.includes(':') === true
+  if (values.backup_swift_auth_version === '3' && !isScoped) {
+    complain('backup_swift_project', 'is needed by backup_swift_auth_version = 3; set it')
+  }
+}
+
+/** It has its user and project in itself; only its name means nothing without the user. */
+function checkApplicationCredential(
+  values: DefaultSettings,
+  agent: Settings['cinder_backup_agent'],
+  complain: Complain,
+): void {
+  if (values.backup_swift_auth_version === '1') {
+    complain('backup_swift_auth_version', 'must be 3 for an application credential: write 3')
+  }
+  if (agent.application_credential_id !== null) return
+  if (agent.application_credential_name !== null && values.backup_swift_user !== null) return
+  complain(
+    'backup_swift_user',
+    'is needed with application_credential_name; set both, or application_credential_id',
+  )
+}
+
+function checkSingleUser(
+  { DEFAULT: values, cinder_backup_agent: agent }: Settings,
+  complain: Complain,
+): void {
+  const version = values.backup_swift_auth_version
+  const isApplication = agent.application_credential_secret !== null
+  if (isApplication) checkApplicationCredential(values, agent, complain)
+  else checkPassword(values, complain)
   if (version === '2') {
     complain('backup_swift_auth_version', 'cannot be 2: Keystone no longer has its v2 API; write 3')
   } else if (version !== '1' && version !== '3') {
     complain('backup_swift_auth_version', `must be 1 or 3: value was ${JSON.stringify(version)}`)
-  }
-  const project = values.backup_swift_project ?? values.backup_swift_tenant
-  if (version === '3' && project === null && user?.includes(':') !== true) {
-    complain('backup_swift_project', 'is needed by backup_swift_auth_version = 3; set it')
   }
   const url = values.backup_swift_auth_url
   if (url === null && version === '1') {
@@ -69,7 +96,7 @@ function checkSwift(settings: Settings, machine: Machine, complain: Complain): v
     complain('backup_swift_ca_cert_file', `${caFile} cannot be read`)
   }
   if (values.backup_swift_auth === 'single_user') {
-    checkSingleUser(values, complain)
+    checkSingleUser(settings, complain)
   } else if (values.backup_swift_url === null && !isCatalogInfo(values.swift_catalog_info)) {
     complain('swift_catalog_info', 'must have three fields: object-store:swift:publicURL')
   }

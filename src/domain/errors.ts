@@ -21,6 +21,7 @@ const table = {
   BACKUP_INVALID_STATE: { kind: 'rejected', detail: '017' },
   BACKUP_NOT_OURS: { kind: 'rejected', detail: null },
   BACKUP_NOT_FOUND: { kind: 'rejected', detail: null },
+  RECORD_INVALID: { kind: 'rejected', detail: null },
   RECORD_MISMATCH: { kind: 'rejected', detail: null },
   PROJECT_MISMATCH: { kind: 'rejected', detail: null },
   PARENT_NOT_FOUND: { kind: 'rejected', detail: '020' },
@@ -97,6 +98,13 @@ export class AgentError extends Error {
   get detail(): string | null {
     return table[this.code].detail
   }
+}
+
+/** The same failure in other words, for those who may not read all that it says. */
+export function reworded(error: AgentError, change: (message: string) => string): AgentError {
+  const message = change(error.message)
+  if (message === error.message) return error
+  return new AgentError(error.code, message, { ...error.context }, error.cause)
 }
 
 export function hasCode(error: unknown, code: ErrorCode): error is AgentError {

@@ -1,8 +1,8 @@
-import type { BackupRecord, BackupWithParents } from './backup-record.ts'
+import type { BackupRecord, BackupStatus, BackupWithParents } from './backup-record.ts'
 import type { ErrorCode } from './errors.ts'
 import type { RequestContext } from './request-context.ts'
 
-export type Operation = 'create' | 'restore' | 'delete'
+export type Operation = 'create' | 'restore' | 'delete' | 'import' | 'reset_status'
 
 /** What a job method asked for. */
 export type JobRequest = {
@@ -13,15 +13,22 @@ export type JobRequest = {
   readonly volumeIsNew: boolean
   /** The volume's metadata as the scheduler sent it (JSON text), to be kept with the backup. */
   readonly volumeMeta: string | null
+  /** Of an import: what the exported record says, and what was known of the backup before. */
+  readonly imported: { readonly record: BackupRecord; readonly before: BackupRecord | null } | null
+  /** How the last job left the backup; null where there was none, absent in jobs of older journals. */
+  readonly was?: Pick<BackupRecord, 'status' | 'fail_reason'> | null
+  /** Of a reset: what the status shall be. */
+  readonly newStatus: BackupStatus | null
 }
 
 /**
  * Jobs with the same key are the same work: a second request joins the first. Restores of one backup
- * onto two volumes are two works.
+ * onto two volumes are two works, and so are resets to two statuses.
  */
 export function jobKey(request: JobRequest): string {
-  const { operation, backup, targetVolumeId } = request
+  const { operation, backup, targetVolumeId, newStatus } = request
   const key = `${operation}:${backup.record.id}`
+  if (operation === 'reset_status') return `${key}:${newStatus}`
   return operation === 'restore' ? `${key}:${targetVolumeId}` : key
 }
 

@@ -64,6 +64,8 @@ export function checkPrefix(prefix: string, record: Pick<BackupRecord, 'id' | 'v
     refuse('does not contain the backup id')
   }
   if (hasControlCharacter(prefix)) refuse('contains control characters')
+  // On its way to a store it would become another character, and so another prefix.
+  if (!prefix.isWellFormed()) refuse('contains half a character')
   if (prefix.split('/').some((part) => part === '' || part === '.' || part === '..')) {
     refuse('contains an empty part, . or ..')
   }

@@ -5,10 +5,11 @@ import type { JobOutcome, Operation } from './job.ts'
 type Path = {
   /** The statuses a request may find; null: the record says none (decision D3). */
   readonly from: readonly (BackupStatus | null)[]
-  readonly during: BackupStatus
-  readonly done: BackupStatus
-  readonly failed: BackupStatus
-  readonly cancelled: BackupStatus
+  /** null, here and below: as it was. */
+  readonly during: BackupStatus | null
+  readonly done: BackupStatus | null
+  readonly failed: BackupStatus | null
+  readonly cancelled: BackupStatus | null
 }
 
 const every: readonly (BackupStatus | null)[] = [null, ...backupStatuses]
@@ -21,7 +22,7 @@ const paths = {
     during: 'creating',
     done: 'available',
     failed: 'error',
-    cancelled: 'deleting', // Only a delete cancels a create, and it follows at once.
+    cancelled: 'deleting', // The delete or reset that cancels it follows at once.
   },
   restore: {
     from: ['restoring', 'available'],
@@ -37,6 +38,20 @@ const paths = {
     failed: 'error',
     cancelled: 'error',
   },
+  import: {
+    from: [null, 'creating'],
+    during: 'creating',
+    done: 'available',
+    failed: 'error',
+    cancelled: 'deleting', // As a create.
+  },
+  reset_status: {
+    from: every,
+    during: null,
+    done: null, // What was asked for.
+    failed: null,
+    cancelled: null,
+  },
 } as const satisfies Record<Operation, Path>
 
 /** Throws BACKUP_INVALID_STATE where a record in `status` cannot be asked for `operation`. */
@@ -51,10 +66,13 @@ export function checkStatus(operation: Operation, backupId: string, status: Back
   )
 }
 
-export function statusDuring(operation: Operation): BackupStatus {
+export function statusDuring(operation: Operation): BackupStatus | null {
   return paths[operation].during
 }
 
-export function statusAfter(operation: Operation, outcome: JobOutcome['kind']): BackupStatus {
+export function statusAfter(
+  operation: Operation,
+  outcome: JobOutcome['kind'],
+): BackupStatus | null {
   return paths[operation][outcome]
 }

@@ -1,11 +1,13 @@
 import { AgentError } from './errors.ts'
 import { isJsonObject, type Json, type JsonObject } from './json.ts'
+import { depthOf } from './json-text.ts'
 import { pythonLine } from './python-json.ts'
 
 // The volume's own metadata, kept with its backup as JSON text inside the metadata document.
 // Source: cinder/backup/driver.py, BackupMetadataAPI.
 
 const lengthMax = 1_048_576
+const depthMax = 32
 const baseKey = 'volume-base-metadata'
 
 /**
@@ -50,6 +52,10 @@ function parse(given: Json, blame: Blame): JsonObject {
 
 function parseText(text: string, blame: Blame): Json {
   checkLength(text, blame)
+  // It goes into events, and what writes JSON follows it down.
+  if (depthOf(text) > depthMax) {
+    throw new AgentError(blame, `volume_meta is nested deeper than ${depthMax} levels`)
+  }
   try {
     return JSON.parse(text)
   } catch (cause) {

@@ -15,7 +15,10 @@ export function now(): Date {
   return new Date()
 }
 
-/** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
+/** The longest that a timer can be, 24 days; Node makes a longer one a millisecond. Source: its docs, `setTimeout`. */
+const timerMsMax = 2 ** 31 - 1
+
+/** Resolves after `ms`, or after 24 days; rejects with the signal's reason when it aborts first. */
 export function delay(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
@@ -23,10 +26,13 @@ export function delay(ms: number, signal: AbortSignal): Promise<void> {
       clearTimeout(timer)
       reject(signal.reason)
     }
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', onAbort)
-      resolve()
-    }, ms)
+    const timer = setTimeout(
+      () => {
+        signal.removeEventListener('abort', onAbort)
+        resolve()
+      },
+      Math.min(ms, timerMsMax),
+    )
     signal.addEventListener('abort', onAbort, { once: true })
   })
 }

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
+import process from 'node:process'
 
 import { delay, monotonicMs } from './clock.ts'
 
@@ -16,6 +17,8 @@ export interface SdNotify extends AsyncDisposable {
   stopping(): void
   /** The agent makes progress; to be called more often than WatchdogSec. */
   watchdog(): void
+  /** How often that is due; null where nobody waits for it. */
+  readonly watchdogMs: number | null
 }
 
 // Node has no unix datagram sockets, so the program that comes with systemd speaks for us; its unit
@@ -23,10 +26,9 @@ export interface SdNotify extends AsyncDisposable {
 const programs = ['/usr/bin/systemd-notify', '/bin/systemd-notify']
 const timeoutMs = 5000
 
-export function sdNotify(
-  env: Readonly<Record<string, string | undefined>>,
-  statusIntervalMs = 10_000,
-): SdNotify {
+type Environment = Readonly<Record<string, string | undefined>>
+
+export function sdNotify(env: Environment, statusIntervalMs = 10_000): SdNotify {
   const socket = env['NOTIFY_SOCKET']
   const program = socket ? programs.find(isExecutable) : undefined
   const stop = new AbortController()
@@ -59,6 +61,7 @@ export function sdNotify(
     ready: () => say('READY=1'),
     stopping: () => say('STOPPING=1'),
     watchdog: () => say('WATCHDOG=1'),
+    watchdogMs: program === undefined ? null : watchdogMs(env),
     status(text) {
       if (program === undefined) return
       nextStatus = oneLine(text)
@@ -70,6 +73,12 @@ export function sdNotify(
       await saying
     },
   }
+}
+
+/** Three times in the time that is allowed. Source: sd_watchdog_enabled(3). */
+function watchdogMs({ WATCHDOG_USEC: us = '', WATCHDOG_PID: pid }: Environment): number | null {
+  if (pid !== undefined && pid !== String(process.pid)) return null
+  return /^[1-9]\d*$/.test(us) ? Math.ceil(Number(us) / 3000) : null
 }
 
 /** A line break would begin another assignment. */

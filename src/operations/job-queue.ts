@@ -18,7 +18,7 @@ export type JobQueue<Entry extends InHand> = {
   ofBackup(backupId: string): readonly Entry[]
   /** The creates and restores, not cancelled, that read a backup as an ancestor, as they tell. */
   buildingOn(backupId: string): readonly Entry[]
-  /** To be preferred while it waits: what was cancelled, and what cancelled it. */
+  /** To be preferred while it waits: what was cancelled, what cancelled it, and a reset. */
   prefer(entry: Entry): void
   /** Takes the next that may start; without `hasPlace` only one that has nothing left to do. */
   start(hasPlace: boolean): Entry | null
@@ -41,8 +41,9 @@ export function jobQueue<Entry extends InHand>(): JobQueue<Entry> {
 
   function findNext(hasPlace: boolean): Entry | null {
     for (const entry of preferred) {
-      // What was cancelled has only to say so.
-      if ((hasPlace || entry.cancel.signal.aborted) && mayStart(entry)) return entry
+      // What was cancelled has only to say so, and a reset only to set the status.
+      const isBrief = entry.cancel.signal.aborted || isReset(entry)
+      if ((hasPlace || isBrief) && mayStart(entry)) return entry
     }
     if (!hasPlace) return null
     for (const entry of waiting) if (mayStart(entry)) return entry
@@ -70,7 +71,9 @@ export function jobQueue<Entry extends InHand>(): JobQueue<Entry> {
     ofBackup: (backupId) => [...(byBackup.get(backupId) ?? [])],
     buildingOn: (backupId) =>
       [...entries.values()].filter(({ job: { request }, cancel }) => {
-        if (request.operation === 'delete' || cancel.signal.aborted) return false
+        const { operation } = request
+        const isReading = operation === 'create' || operation === 'restore'
+        if (!isReading || cancel.signal.aborted) return false
         return ancestorIds(request.backup).includes(backupId)
       }),
     prefer(entry) {
@@ -85,6 +88,10 @@ export function jobQueue<Entry extends InHand>(): JobQueue<Entry> {
     },
     all: () => entries.values(),
   }
+}
+
+function isReset({ job }: InHand): boolean {
+  return job.request.operation === 'reset_status'
 }
 
 function backupOf({ job }: InHand): string {

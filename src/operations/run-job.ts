@@ -1,7 +1,8 @@
 import type { BackupRecord } from '../domain/backup-record.ts'
-import { AgentError, failReason, hasCode, toAgentError } from '../domain/errors.ts'
+import { AgentError, failReason, hasCode, reworded, toAgentError } from '../domain/errors.ts'
 import type { Job, JobOutcome } from '../domain/job.ts'
 import type { Json, JsonObject } from '../domain/json.ts'
+import { completed } from '../domain/request-check.ts'
 import { statusAfter, statusDuring } from '../domain/status.ts'
 import { delay, monotonicMs } from '../lib/clock.ts'
 import type { Journal, Outbox } from '../ports/journal.ts'
@@ -21,6 +22,10 @@ export type RunDeps = {
   readonly work: Pick<Spool, 'forget'>
   readonly host: string
   readonly log: Log
+  /** What the bus and the journal may be told of a failure: a store repeats what it was sent. */
+  readonly maskSecrets: (text: string) => string
+  /** Told whenever a job gets on, or waits for what a restart would not mend. */
+  readonly moved: () => void
 }
 
 /** `stop`: the agent ends, the job goes on another time. `cancel`: nobody wants the job any more. */
@@ -47,8 +52,9 @@ type End = (sequence: number) => {
  * Resolves to false where the agent's stop came first; then the job is in the journal as it was.
  */
 export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): Promise<boolean> {
-  const { journal } = deps
+  const { journal, moved } = deps
   const log = deps.log.child(idsOf(waiting))
+  moved()
   try {
     const start = await beginJob(waiting, signals, deps, log)
     const end = await workOn(start, signals, deps, log)
@@ -57,8 +63,9 @@ export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): 
         const { outcome, record, event } = end(journal.nextSequence(waiting.id))
         journal.end(waiting.id, outcome, record, [event])
       },
-      { log, signal: signals.stop },
+      { log, signal: signals.stop, moved },
     )
+    moved()
     void forgetWork(waiting.id, deps.work, log) // Nobody waits: the end is told already.
     return true
   } catch (error) {
@@ -99,29 +106,41 @@ function noteReached(jobId: string, highWaterBytes: number, journal: Journal): v
 async function beginJob(
   waiting: Job,
   { stop }: RunSignals,
-  { journal, host }: RunDeps,
+  { journal, host, moved }: RunDeps,
   log: Log,
 ): Promise<Start> {
   const { operation } = waiting.request
-  const record = { ...waiting.record, host, status: statusDuring(operation), fail_reason: null }
+  const isReset = operation === 'reset_status'
   const isFirst = !waiting.started
   const job = await whenWritable(
     () => {
+      const record = isReset
+        ? recordToReset(waiting, journal, host)
+        : { ...waiting.record, host, status: statusDuring(operation), fail_reason: null }
       journal.update(waiting.id, { record })
-      const event = isFirst
-        ? jobEvent(waiting, 'start', record, journal.nextSequence(waiting.id))
-        : null
+      // Whoever asks for a reset tells of its start. Source: cinder/backup/api.py, `reset_status`.
+      const event =
+        isFirst && !isReset
+          ? jobEvent(waiting, 'start', record, journal.nextSequence(waiting.id))
+          : null
       return journal.begin(waiting.id, event)
     },
-    { log, signal: stop },
+    { log, signal: stop, moved },
   )
   log.info(`${operation} started`, { run: job.run, starts: job.starts })
   return { job, isFirst }
 }
 
+/** What it waited for has changed the record meanwhile; the reset changes nothing but the status. */
+function recordToReset({ request }: Job, journal: Journal, host: string): BackupRecord {
+  const { record: asked } = request.backup
+  const record = completed(asked, journal.record(asked.id))
+  return { ...record, host: record.host ?? host }
+}
+
 /** Runs the operation and says how the job ends. Rejects only where `stop` came first. */
 async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log): Promise<End> {
-  const { journal, operations } = deps
+  const { journal, operations, moved } = deps
   const { job } = start
   const { operation } = job.request
   const { stop, cancel } = signals
@@ -140,22 +159,30 @@ async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log
         await whenWritable(() => journal.update(job.id, { record: changed }), {
           log,
           signal: changeSignal,
+          moved,
         })
         record = changed
       },
-      reached: (bytesDone) => noteReached(job.id, bytesDone, journal),
-      progress: (...done) => report.tell(record, ...done),
+      reached(bytesDone) {
+        moved()
+        noteReached(job.id, bytesDone, journal)
+      },
+      progress(...done) {
+        moved()
+        report.tell(record, ...done)
+      },
     }
     refuseRepeatedCrash(job)
     signal.throwIfAborted()
     const { record: fields, extra } = await operations[operation](run, signal)
-    record = { ...record, ...fields, status: statusAfter(operation, 'done') }
+    record = { ...record, status: statusAfter(operation, 'done'), ...fields }
     log.info(`${operation} ended`, { seconds: Math.round((monotonicMs() - startedMs) / 1000) })
     return doneEnd(job, record, extra)
   } catch (thrown) {
     if (cancel.aborted) return cancelledEnd(start, record, thrown, cancel.reason, log)
     stop.throwIfAborted()
-    return failedEnd(start, record, toAgentError(thrown), log)
+    const error = reworded(toAgentError(thrown), deps.maskSecrets)
+    return failedEnd(start, record, error, log)
   }
 }
 
@@ -186,11 +213,11 @@ function cancelledEnd(
 ): End {
   const { job } = start
   const { operation } = job.request
-  const record = { ...before, status: statusAfter(operation, 'cancelled') }
+  const record = { ...before, status: statusAfter(operation, 'cancelled') ?? before.status }
   log.info(`${operation} cancelled`)
   return (sequence) => ({
     outcome: { kind: 'cancelled' },
-    record,
+    record: keptOf(job, record),
     event:
       operation === 'restore'
         ? errorEvent(job, record, sequence, toAgentError(reason), restoreRemains(thrown, start))
@@ -200,23 +227,32 @@ function cancelledEnd(
 
 function failedEnd(start: Start, before: BackupRecord, error: AgentError, log: Log): End {
   const { job } = start
-  const { operation } = job.request
+  const { operation, was } = job.request
   const isRestore = operation === 'restore'
-  const record = {
-    ...before,
-    status: statusAfter(operation, 'failed'),
-    // A failed restore says nothing against the backup. Source: cinder/backup/manager.py.
-    fail_reason: isRestore ? before.fail_reason : failReason(error),
-  }
+  // A failed restore says nothing against the backup. Source: cinder/backup/manager.py.
+  const fail_reason =
+    isRestore || operation === 'reset_status' ? before.fail_reason : failReason(error)
+  const status = statusAfter(operation, 'failed') ?? before.status
+  const isNowhere = isRestore && error.code === 'BACKUP_NOT_FOUND'
+  const record =
+    isNowhere && was?.status === 'error'
+      ? { ...before, ...was } // As its create left it.
+      : { ...before, status, fail_reason }
   const extra = isRestore ? restoreRemains(error, start) : {}
   const tell = error.kind === 'rejected' ? log.warn : log.error
   tell(`${operation} failed`, { error })
   const { code, message } = error
   return (sequence) => ({
     outcome: { kind: 'failed', code, message },
-    record,
+    // What was never here and is nowhere is not kept as if it were: its create may be on its way.
+    record: keptOf(job, isNowhere && was === null ? { ...record, status: 'error' } : record),
     event: errorEvent(job, record, sequence, error, extra),
   })
+}
+
+/** What the journal keeps of a backup: an import that failed is no word against one that was there. */
+function keptOf({ request }: Job, record: BackupRecord): BackupRecord {
+  return request.imported?.before ?? record
 }
 
 /** What a restore that did not end well has made of its target, as far as it is known. */
@@ -234,7 +270,7 @@ function restoreRemains(thrown: unknown, { isFirst }: Start): JsonObject {
 /** Runs `write` until the journal takes it. Rejects with the signal's reason. */
 async function whenWritable<T>(
   write: () => T,
-  { log, signal }: { log: Log; signal: AbortSignal },
+  { log, signal, moved }: { log: Log; signal: AbortSignal; moved: () => void },
 ): Promise<T> {
   let wasTold = false
   while (true) {
@@ -244,6 +280,7 @@ async function whenWritable<T>(
       if (!hasCode(error, 'JOURNAL_UNAVAILABLE')) throw error
       if (!wasTold) log.error('waiting for the journal', { error })
       wasTold = true
+      moved()
     }
     await delay(journalRetryMs, signal)
   }

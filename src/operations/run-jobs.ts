@@ -38,8 +38,8 @@ type Entry = InHand & {
 
 /**
  * Runs the jobs of the journal: at most `jobsMax` at once, those of one backup one after the other,
- * in the order of their acceptance. A delete cancels what else is in hand for its backup, and takes
- * its place before others that wait.
+ * in the order of their acceptance. A delete or a reset of the status cancels what else is in hand for
+ * its backup, and takes its place before others that wait.
  */
 export function jobRunner(deps: RunnerDeps): JobRunner {
   const { journal, publisher, jobsMax, log } = deps
@@ -87,7 +87,8 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
       const [cancel, ended] = [new AbortController(), new AbortController()]
       const entry = { job, cancel, ended, watched: new Set<string>() }
       queue.add(entry)
-      if (job.request.operation === 'delete') cancelOthers(entry, queue, log)
+      if (cancels(entry)) cancelOthers(entry, queue, log)
+      if (job.request.operation === 'reset_status') queue.prefer(entry)
       watch(job.id)
       deps.onCount(queue.size)
       startWhatCan()
@@ -108,15 +109,23 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
   }
 }
 
-function cancelOthers(deleting: Entry, queue: JobQueue<Entry>, log: Log): void {
-  const { id } = deleting.job.request.backup.record
+/** Decision D29: a delete and a reset of the status cancel what else is in hand for a backup. */
+function cancels({ job }: Entry): boolean {
+  const { operation } = job.request
+  return operation === 'delete' || operation === 'reset_status'
+}
+
+function cancelOthers(canceller: Entry, queue: JobQueue<Entry>, log: Log): void {
+  const { backup, operation: by } = canceller.job.request
+  const { id } = backup.record
   for (const entry of queue.ofBackup(id)) {
     const { operation } = entry.job.request
-    if (operation === 'delete') continue
-    log.info('cancelling', { backup_id: id, operation })
-    const reason = `${operation} of backup ${id} cancelled by a delete`
+    if (cancels(entry)) continue
+    log.info('cancelling', { backup_id: id, operation, by })
+    const what = by === 'delete' ? 'a delete' : 'a reset of its status'
+    const reason = `${operation} of backup ${id} cancelled by ${what}`
     entry.cancel.abort(new AgentError('OPERATION_CANCELLED', reason))
     queue.prefer(entry)
-    queue.prefer(deleting)
+    queue.prefer(canceller)
   }
 }

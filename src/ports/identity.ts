@@ -5,6 +5,8 @@ export type StoreAccess = {
   /** Storage URL of the account, without a trailing slash: `https://swift/v1/AUTH_<project id>`. */
   readonly url: string
   readonly token: string
+  /** Our own token beside the user's, by which the store also takes a user's that has ended. */
+  readonly serviceToken?: string
 }
 
 /**

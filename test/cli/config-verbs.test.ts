@@ -55,6 +55,47 @@ test('config check lists what is wrong by file and line and ends with 17', async
   assert.equal(code, 17)
 })
 
+test('config check --live prints a line for each check, and its exit code is that of the first failure', async () => {
+  const file = configFile(`[DEFAULT]
+transport_url = rabbit://u:hidden@127.0.0.1:1/
+backup_swift_url = http://127.0.0.1:1/v1/AUTH_
+[cinder_backup_agent]
+state_dir = ${folder}
+volume_paths = ${folder}/volume-{volume_id}
+snapshot_paths = ${folder}/snapshot-{snapshot_id}
+`)
+
+  const { code, stdout } = await run(['config', 'check', '--live', '--config-file', file])
+  const { code: codeOfOrder, stdout: json } = await run([
+    ...['config', 'check', '--live', '--json', '--config-file', file],
+  ])
+
+  const lines = stdout.split('\n').map((line) => line.replace(/: (ok|failed, \w+).*/, ': $1'))
+  assert.deepEqual(lines, [
+    `state_dir ${folder}: ok`,
+    'rabbitmq 127.0.0.1:1: failed, BROKER_UNAVAILABLE',
+    'swift http://127.0.0.1:1/v1/AUTH_: failed, STORE_UNAVAILABLE',
+    `devices ${folder}: ok`,
+    '0 problems, 0 warnings',
+    '',
+  ])
+  assert.ok(!stdout.includes('hidden'))
+  assert.deepEqual([code, codeOfOrder], [1, 1])
+  assert.deepEqual(
+    JSON.parse(json).live.map(({ code: found }: { code: string | null }) => found),
+    [null, 'BROKER_UNAVAILABLE', 'STORE_UNAVAILABLE', null],
+  )
+})
+
+test('config check --live tries nothing where the configuration has a mistake', async () => {
+  const file = configFile('[DEFAULT]\ndebug = maybe\ntransport_url = rabbit://u:p@127.0.0.1:1/\n')
+
+  const { code, stdout } = await run(['config', 'check', '--live', '--config-file', file])
+
+  assert.equal(code, 17)
+  assert.doesNotMatch(stdout, /rabbitmq/)
+})
+
 test('config check ends with 3 where there are warnings only', async () => {
   const file = configFile('[DEFAULT]\nbackup_swift_ulr = http://x\n')
 

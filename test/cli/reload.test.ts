@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test'
 
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { reloader } from '#src/cli/reload.ts'
+import type { Sources } from '#src/config/read-files.ts'
 import { loadConfig } from '#src/config.ts'
 import { storeRates } from '#src/lane-stores.ts'
 
@@ -21,11 +22,13 @@ async function started(t: TestContext) {
       `[DEFAULT]\ntransport_url = rabbit://u:secret@h/\n${defaults}\n[cinder_backup_agent]\n${ours}\n`,
     )
   write('bandwidth_max = 1 MiB\nrequests_max = 5')
-  const sources = { files: [file], dirs: [], env: {} }
+  const sources: Sources = { paths: [{ kind: 'file', path: file }], env: {} }
   const { config, settings } = loadConfig(sources)
   const rates = storeRates(config)
   const log = recordingLog()
-  return { write, rates, log, reload: reloader(sources, settings, rates, log) }
+  const debug: boolean[] = []
+  const setDebug = (isDebug: boolean) => void debug.push(isDebug)
+  return { write, rates, debug, log, reload: reloader(sources, settings, { rates, setDebug }, log) }
 }
 
 test('the rates change at once, and the log has old and new', async (t) => {
@@ -42,6 +45,25 @@ test('the rates change at once, and the log has old and new', async (t) => {
       ['info', 'bandwidth_max changed', { from: 1_048_576, to: 2_097_152 }],
       ['info', 'requests_max changed', { from: 5, to: 0 }],
       ['info', 'configuration read again', { changed: 2 }],
+    ],
+  )
+})
+
+test('debug turns the level of the log up and down again, each once', async (t) => {
+  const { write, debug, log, reload } = await started(t)
+  const same = 'bandwidth_max = 1 MiB\nrequests_max = 5'
+
+  for (const line of ['debug = true', 'debug = yes', '', 'debug = false']) {
+    write(same, line)
+    reload()
+  }
+
+  assert.deepEqual(debug, [true, false])
+  assert.deepEqual(
+    log.lines.filter(({ message }) => message === 'debug changed').map(({ fields }) => fields),
+    [
+      { from: false, to: true },
+      { from: true, to: false },
     ],
   )
 })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
 import type { Machine } from '#src/config/machine.ts'
+import type { ConfigPath } from '#src/config/read-files.ts'
 import { inspectConfig, loadConfig, problemText } from '#src/config.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'cba-config-'))
@@ -17,8 +18,12 @@ function configFile(text: string): string {
 
 const bus = '[DEFAULT]\ntransport_url = rabbit://u:p@127.0.0.1/\n'
 
+function aFile(named: string): ConfigPath {
+  return { kind: 'file', path: named }
+}
+
 function load(text: string, env: Record<string, string> = {}) {
-  return loadConfig({ files: [configFile(text)], dirs: [], env }).config
+  return loadConfig({ paths: [aFile(configFile(text))], env }).config
 }
 
 const machine: Machine = {
@@ -34,7 +39,7 @@ const machine: Machine = {
 /** Problems and warnings of one file, each without its folder. */
 function complaints(text: string, env: Record<string, string> = {}) {
   const file = configFile(text)
-  const { problems, warnings } = inspectConfig({ files: [file], dirs: [], env }, machine)
+  const { problems, warnings } = inspectConfig({ paths: [aFile(file)], env }, machine)
   const texts = (of: typeof problems) =>
     of.map((each) => problemText(each).replace(file, 'agent.conf'))
   return { problems: texts(problems), warnings: texts(warnings) }
@@ -67,8 +72,9 @@ test('later files win, folders come after files, and the environment wins over a
   writeFileSync(path.join(confD, '20-x.conf'), '[DEFAULT]\nhost = d\n')
   writeFileSync(path.join(confD, 'not-read.txt'), '[DEFAULT]\nhost = e\n')
   const env = { CBA_DEFAULT_BACKUP_SWIFT_CONTAINER: 'f' }
+  const paths = [aFile(first), aFile(second), { kind: 'folder', path: confD } as const]
 
-  const { config, origins } = loadConfig({ files: [first, second], dirs: [confD], env })
+  const { config, origins } = loadConfig({ paths, env })
 
   assert.equal(config.host, 'd')
   assert.equal(config.transport.controlExchange, 'b')
@@ -88,10 +94,10 @@ test('values refer to others, to defaults and to the environment', () => {
 })
 
 test('an empty value is as good as none', () => {
-  const config = load(`${bus}host =\nbackup_swift_url =\nreport_interval =\n`)
+  const config = load(`${bus}host =\nbackup_swift_user =\nreport_interval =\n`)
 
   assert.notEqual(config.host, '')
-  assert.equal(config.swift.url, null)
+  assert.equal(config.swift.singleUser.userName, '')
   assert.equal(config.service.reportIntervalMs, 10_000)
 })
 
@@ -104,10 +110,10 @@ test('sizes may have a unit, and so do names', () => {
 
 test('a missing file, a broken one and bad settings come as one error', () => {
   const broken = configFile('[DEFAULT]\nnonsense\ndebug = maybe\n')
-  const files = [path.join(folder, 'missing.conf'), broken]
+  const paths = [aFile(path.join(folder, 'missing.conf')), aFile(broken)]
 
   assert.throws(
-    () => loadConfig({ files, dirs: [], env: {} }),
+    () => loadConfig({ paths, env: {} }),
     (error: { code: string; context: { problems: string[] } }) => {
       const found = error.context.problems.map((text) => text.replace(/^\/.*\//, ''))
       const file = path.basename(broken)
@@ -182,7 +188,7 @@ const rejected: readonly [name: string, text: string, complaint: RegExp][] = [
   [
     'a URL that is none',
     `[DEFAULT]\n${url}backup_swift_url = swift:8080/v1`,
-    /backup_swift_url: must be an http or https URL$/,
+    /backup_swift_url: must be a URL such as https:.* to set none: value was "swift:8080\/v1"$/,
   ],
   [
     'a bus of another kind',
@@ -380,7 +386,7 @@ for (const [text, format, file] of logForms) {
 }
 
 test('without a transport_url the broker is looked for where oslo.messaging does, and that is said', () => {
-  const { config, warnings } = loadConfig({ files: [configFile('')], dirs: [], env: {} })
+  const { config, warnings } = loadConfig({ paths: [aFile(configFile(''))], env: {} })
 
   assert.equal(config.transport.url, 'rabbit://')
   assert.deepEqual(

@@ -29,7 +29,7 @@ for (const file of ['config/agent.conf.example', 'config/agent.conf.sample']) {
   test(`${file} has no mistake`, () => {
     const env = { CBA_DEFAULT_TRANSPORT_URL: 'rabbit://u:p@h/' }
 
-    const { problems, warnings } = inspectConfig({ files: [file], dirs: [], env })
+    const { problems, warnings } = inspectConfig({ paths: [{ kind: 'file', path: file }], env })
 
     assert.deepEqual([problems, warnings], [[], []])
   })
@@ -38,18 +38,21 @@ for (const file of ['config/agent.conf.example', 'config/agent.conf.sample']) {
 test('every default of the sample file can be written as it stands', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'cba-sample-'))
   const file = path.join(folder, 'all.conf')
-  writeFileSync(file, sampleFile().replaceAll(/^#(?=\w+ =)/gm, ''))
+  // Nothing that could be written says that a URL is not set, as in oslo.config.
+  const withDefaults = /^#(?=\w+ =)(?!backup_swift_(?:auth_)?url =$)/gm
+  writeFileSync(file, sampleFile().replaceAll(withDefaults, ''))
   const env = { CBA_DEFAULT_TRANSPORT_URL: 'rabbit://u:p@h/' }
 
-  const { problems, warnings, origins } = inspectConfig({ files: [file], dirs: [], env })
+  const { problems, warnings, origins } = inspectConfig({
+    paths: [{ kind: 'file', path: file }],
+    env,
+  })
   rmSync(folder, { recursive: true })
 
   assert.deepEqual([problems, warnings], [[], []])
-  assert.equal(
-    origins
-      .values()
-      .filter((origin) => origin === 'default')
-      .toArray().length,
-    0,
-  )
+  const unset = origins.entries().filter(([, origin]) => origin === 'default')
+  assert.deepEqual(unset.map(([name]) => name).toArray(), [
+    'DEFAULT.backup_swift_url',
+    'DEFAULT.backup_swift_auth_url',
+  ])
 })

@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
+
+import fc from 'fast-check'
 
 import type { Machine } from '#src/config/machine.ts'
+import type { ConfigPath } from '#src/config/read-files.ts'
 import { readSettings } from '#src/config/read-settings.ts'
-import { type NamedOption, namedOptions } from '#src/config/schema.ts'
-import { settingOf } from '#src/config/secret-values.ts'
-import { runPeer } from '../support/python.ts'
+import { type NamedOption, namedOptions, placesOf } from '#src/config/schema.ts'
+import { configParts, type Part } from '../support/config-files.ts'
+import { compareReadings, narrowerThanTheirs, strictlyBounded } from '../support/oslo-comparison.ts'
+import { startOsloReader } from '../support/oslo-reader.ts'
 import { times } from '../support/soak.ts'
 
 const machine: Machine = {
@@ -23,189 +27,89 @@ const machine: Machine = {
   canRead: () => true,
 }
 
-/** What oslo shall take for the defaults that depend on the machine. */
-const described = namedOptions.map((option) => {
-  const defaults: Record<string, unknown> = {
-    'DEFAULT.host': machine.hostName,
-    'cinder_backup_agent.workers': machine.coreCount,
-    'cinder_backup_agent.memory_max': 2 ** 29,
-  }
-  return { ...option, default: defaults[option.name] ?? option.default }
-})
-
-type Answer = { readonly value?: unknown; readonly error?: string }
-
-type Dice = { readonly below: (end: number) => number; readonly pick: <T>(from: readonly T[]) => T }
-
-/** The same throws for the same seed: mulberry32, which is in the public domain. */
-function dice(seed: number): Dice {
-  let state = seed
-  const below = (end: number) => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * end)
-  }
-  const pick = <T>(from: readonly T[]): T => {
-    const picked = from[below(from.length)]
-    if (picked === undefined) throw new Error('nothing to pick from')
-    return picked
-  }
-  return { below, pick }
+// What oslo shall take for defaults: of the machine, and newer than Debian's (since 18.1).
+const ownDefaults: Readonly<Record<string, unknown>> = {
+  'DEFAULT.host': machine.hostName,
+  'cinder_backup_agent.workers': machine.coreCount,
+  'cinder_backup_agent.memory_max': 2 ** 29,
+  'oslo_messaging_rabbit.ssl_enforce_hostname_verification': true,
 }
-
-// A reference to any other kind of option would show Python's way to write its value.
-const referable = namedOptions.filter(
-  ({ format, choices }) => format === 'text' && choices === undefined,
+const described = namedOptions.map((option) =>
+  option.name in ownDefaults
+    ? { ...option, default: ownDefaults[option.name], ownDefault: ownDefaults[option.name] }
+    : option,
 )
 
-function randomText({ below, pick }: Dice): string {
-  const word = () =>
-    pick(['a', 'B c', 'ü', '#x', ';', '=', ':', '"', "'", '$$', '\\$', '$', '${', ','])
-  const reference = () => {
-    const { option, section } = pick(referable)
-    // Unlike us, oslo has no group of the name DEFAULT.
-    const name = section === 'DEFAULT' ? option : pick([option, `${section}.${option}`])
-    return pick([`$${name}`, `\${${name}}`])
-  }
-  const part = () => (below(6) === 0 ? reference() : below(40) === 0 ? '$no_such_option' : word())
-  const text = Array.from({ length: below(4) }, part).join('')
-  return pick([text, text, `"${text}"`, `'${text}'`, ` ${text} `])
-}
+const oslo = await startOsloReader(described)
+const folder = mkdtempSync(path.join(tmpdir(), 'cba-oslo-'))
+after(async () => {
+  rmSync(folder, { recursive: true })
+  await oslo[Symbol.asyncDispose]()
+})
 
-function randomValue(option: NamedOption, throws: Dice): string {
-  const { below, pick } = throws
-  const { format, choices, minimum = 0, maximum = 2 ** 31 } = option
-  if (choices !== undefined) return below(10) === 0 ? 'other' : pick([...choices, 'NONE', 'Zlib'])
-  switch (format) {
-    case 'boolean':
-      return pick(['true', 'True', 'FALSE', '1', '0', 'on', 'Off', 'yes', 'no', '"yes"', 'tru', ''])
-    case 'integer':
-    case 'bytes': {
-      const number = minimum + below(Math.min(maximum - minimum, 2 ** 31))
-      return pick([
-        `${number}`,
-        `${number}`,
-        ` ${number} `,
-        `+${number}`,
-        `${minimum - 1}`,
-        `'${number}'`,
-        'x',
-      ])
-    }
-    case 'number':
-      return pick(['1', '1.5', '.5', '4.', '2e0', '-1', '99', 'one'])
-    default:
-      return option.format === 'list' && option.multi !== true
-        ? pick(['a', 'a,b', ' a , b ', 'a,', ',a', 'a,,b', '"a,b"', '', ','])
-        : randomText(throws)
-  }
-}
+let written = 0
 
-function randomLine(throws: Dice): string {
-  const { below, pick } = throws
-  if (below(60) === 0) return pick(['nonsense', '[', '[]', '[open', '= x', ': y', '] [', 'a'])
-  switch (below(12)) {
-    case 0:
-      return pick(['', '   ', '\t', '# a comment', '; another', '#x = y'])
-    case 1:
-      return pick(['  and on', '\tand on', '  # no comment', '  x = y']) // Goes on with the line above.
-    case 2:
-      return pick(['unknown = 1', 'Host = X', 'backup_swift_urll: u'])
-    default: {
-      const option = pick(namedOptions)
-      const names = [option.option, option.option, ...(option.deprecatedNames ?? [])]
-      const name = pick(names.map((each) => each.split('.').at(-1) ?? each))
-      return `${name}${pick(['=', ' = ', ':', ' : ', '\t=\t'])}${randomValue(option, throws)}`
-    }
-  }
-}
-
-/** A section and options that mostly belong to it. */
-function randomFile(throws: Dice): string {
-  const { below, pick } = throws
-  const sections = [...new Set(namedOptions.map(({ section }) => section))]
-  const lines = Array.from({ length: below(6) }, () => {
-    const section = pick(sections)
-    const shown = section === 'DEFAULT' ? section : pick([section, section.toUpperCase()])
-    const own = namedOptions.filter((option) => option.section === section)
-    const ownLines = Array.from({ length: below(8) }, () => {
-      const option = pick(own)
-      return `${option.option} = ${randomValue(option, throws)}`
-    })
-    const others = Array.from({ length: below(4) }, () => randomLine(throws))
-    return [below(50) === 0 ? '' : `[${shown}]`, ...ownLines, ...others]
+/** Writes what a command names; resolves to its paths. */
+function write(parts: readonly Part[]): readonly ConfigPath[] {
+  return parts.map((part) => {
+    written += 1
+    const named = path.join(folder, `${written}${part.kind === 'file' ? '.conf' : ''}`)
+    if (part.kind === 'file') writeFileSync(named, part.text)
+    else mkdirSync(named)
+    const files = part.kind === 'file' ? [] : part.files
+    for (const [name, text] of files) writeFileSync(path.join(named, name), text)
+    return { kind: part.kind, path: named }
   })
-  return lines.flat().join(pick(['\n', '\n', '\r\n'])) + pick(['', '\n'])
 }
 
-/** What counts as the same: oslo keeps an empty text where we say that nothing is set. */
-function comparable(option: NamedOption, value: unknown): unknown {
-  if (Array.isArray(value)) return value.filter((item) => item !== '' || option.multi !== true)
-  if (value === '' || value === null)
-    return option.default === '' ? comparable(option, machine.hostName) : null
-  return option.ignoreCase === true ? String(value).toLowerCase() : value
+function argumentsOf(paths: readonly ConfigPath[]): readonly string[] {
+  return paths.flatMap(({ kind, path: named }) => [
+    kind === 'file' ? '--config-file' : '--config-dir',
+    named,
+  ])
 }
 
-test('files are read as the real oslo.config reads them', async () => {
-  const seed = Number(process.env['CBA_SEED'] ?? randomInt(2 ** 31))
-  const count = times(200, 10_000)
-  const throws = dice(seed)
-  const folder = mkdtempSync(path.join(tmpdir(), 'cba-oslo-'))
-  try {
-    const cases = Array.from({ length: count }, (_, index) =>
-      Array.from({ length: 1 + throws.below(2) }, (_each, part) => {
-        const file = path.join(folder, `${index}-${part}.conf`)
-        writeFileSync(file, randomFile(throws))
-        return file
-      }),
-    )
-    const input = { options: described, cases }
-    const answers = (await runPeer('read_with_oslo.py', { input })) as (null | Answer[])[]
+/** Reads the parts with both. */
+async function readByBoth(parts: readonly Part[]) {
+  // Without a file, each would read its own usual ones first.
+  const paths = write([{ kind: 'file', text: '' }, ...parts])
+  const reading = readSettings({ paths, env: {} }, machine)
+  const theirs = await oslo.read(argumentsOf(paths))
+  return { reading, theirs, ...compareReadings(reading, theirs, ownDefaults) }
+}
 
-    let refusedCount = 0
-    let faultyCount = 0
-    for (const [index, files] of cases.entries()) {
-      const { settings, problems } = readSettings({ files, dirs: [], env: {} }, machine)
-      const where = `case ${index} of seed ${seed}, ${folder}`
-      const answer = answers[index]
-      const isRefused = problems.some(({ option }) => option === null)
-      assert.equal(isRefused, answer === null, where)
-      if (answer === null || answer === undefined) {
-        refusedCount += 1
-        continue
-      }
-      for (const [position, option] of namedOptions.entries()) {
-        const { section, option: name } = option
-        const theirs: Answer = answer[position] ?? {}
-        const complaint = problems.find((problem) => problem.option === `[${section}] ${name}`)
-        // A reference to an option that only others know, which counts here where a file sets it.
-        if (theirs.error === 'NoSuchOptError' && complaint === undefined) continue
-        // A reference to an option that cannot be read itself: oslo then takes one of [DEFAULT].
-        const isReference = complaint?.what.startsWith('refers to') && problems.length > 1
-        if (theirs.error === undefined && isReference) continue
-        assert.equal(
-          complaint !== undefined,
-          theirs.error !== undefined,
-          `${name}: ${where}: ${complaint?.what} ${theirs.error}`,
-        )
-        if (complaint !== undefined) {
-          faultyCount += 1
-          continue
-        }
-        // 0 takes the value of another option.
-        if (name === 'jobs_max' && theirs.value === 0) continue
-        const ours = settingOf(settings, section, name)
-        assert.deepEqual(
-          comparable(option, ours),
-          comparable(option, theirs.value),
-          `${name}: ${where}`,
-        )
-      }
-    }
-    assert.ok(refusedCount > 0 && refusedCount < count / 2, `${refusedCount} of ${count} refused`)
-    assert.ok(faultyCount > 0)
-  } finally {
-    rmSync(folder, { recursive: true })
+test('old names are those that Cinder and its libraries know', () => {
+  const ours = namedOptions.map((option) => placesOf(option).slice(1))
+
+  for (const [index, { isReal, deprecated }] of oslo.options.entries()) {
+    const names = ours[index]?.map(({ section, option }) => `${section}.${option}`.toLowerCase())
+    const theirs = deprecated.map((name) => name.toLowerCase())
+    if (isReal) assert.deepEqual(names, theirs, namedOptions[index]?.name)
   }
+})
+
+test('only the options that are named have narrower bounds than in Cinder', () => {
+  assert.deepEqual(narrowerThanTheirs(oslo.options), [...strictlyBounded])
+})
+
+test('generated files are read as the real oslo.config reads them', async (t) => {
+  const seed = Number(process.env['CBA_SEED'] ?? randomInt(2 ** 31))
+  const naming = (option: NamedOption) => placesOf(option).map((place) => place.option)
+  const count = times(40, 1000)
+  const seen = { files: 0, read: 0, values: 0, refusedValues: 0 }
+  const complaints: string[] = []
+
+  for (const parts of fc.sample(configParts(naming), { numRuns: count, seed })) {
+    const { theirs, differences, equalCount, refusedCount } = await readByBoth(parts)
+    seen.files += 1
+    seen.read += theirs.values === undefined ? 0 : 1
+    seen.values += equalCount
+    seen.refusedValues += refusedCount
+    for (const each of differences) complaints.push(`${each}\n    ${JSON.stringify(parts)}`)
+  }
+
+  t.diagnostic(`seed ${seed}: ${JSON.stringify(seen)}`)
+  assert.deepEqual(complaints.slice(0, 20), [], `seed ${seed}, ${complaints.length} differences`)
+  assert.ok(seen.read > count / 2, `oslo.config read only ${seen.read} of ${count}`)
+  assert.ok(seen.values > count, `only ${seen.values} values were compared`)
 })

@@ -11,7 +11,7 @@ function configOf(options: Readonly<Record<string, string>>): Config {
   for (const [name, value] of Object.entries(options)) {
     env[`CBA_DEFAULT_${name.toUpperCase()}`] = value
   }
-  return loadConfig({ files: [], dirs: [], env }).config
+  return loadConfig({ paths: [], env }).config
 }
 
 const singleUser = {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { AgentError } from '#src/domain/errors.ts'
-import type { Log } from '#src/ports/log.ts'
+import type { Log, LogLevels } from '#src/ports/log.ts'
 
 /** One line as it was told. */
 export type ToldLine = {
@@ -12,7 +12,7 @@ export type ToldLine = {
 }
 
 export type OpenLog = {
-  readonly log: Log & { addSecret(value: string): void }
+  readonly log: Log & LogLevels & { addSecret(value: string): void }
   readonly lines: () => Promise<readonly ToldLine[]>
 }
 
@@ -76,6 +76,33 @@ export function testLog(adapter: string, open: () => OpenLog): void {
       (await lines()).map(({ fields }) => fields),
       [{ request_id: 'r', backup_id: 'c', step: 1 }, {}],
     )
+  })
+
+  test(`${adapter}: a level set for some names holds at once, for what was made of them too`, async () => {
+    const { log, lines } = open()
+    const jobs = log.named('jobs')
+    const job = jobs.child({ backupId: 'b' })
+    const store = log.named('store')
+
+    log.setLevel((name) => name.endsWith('.jobs'), 'error')
+    for (const one of [jobs, job, jobs.named('late')]) one.warn('not told')
+    job.error('told')
+    store.debug('told of the store')
+    log.setLevel(() => true, 'info')
+    job.info('told again')
+    store.debug('not told')
+    log.debug('not told')
+
+    assert.deepEqual(
+      (await lines()).map(({ message }) => message),
+      ['told', 'told of the store', 'told again'],
+    )
+    assert.deepEqual(Object.fromEntries(log.levels()), {
+      cinder_backup_agent: 'info',
+      'cinder_backup_agent.jobs': 'info',
+      'cinder_backup_agent.jobs.late': 'info',
+      'cinder_backup_agent.store': 'info',
+    })
   })
 
   for (const [what, value, shown] of awkward) {

@@ -28,6 +28,16 @@ export function testStoreNames(adapter: string, opened: (t: TestContext) => Prom
     })
   }
 
+  for (const prefix of ['a\r\nx-evil: 1', 'a\u0000b', 'volume_a\ud800']) {
+    test(`${adapter}: objects cannot be listed by ${JSON.stringify(prefix)}`, async (t) => {
+      const { store, container } = await opened(t)
+
+      const listing = store.listPage(container, prefix, '', signal)
+
+      await assert.rejects(listing, { code: 'STORE_REFUSED' })
+    })
+  }
+
   for (const name of [
     '',
     '.',

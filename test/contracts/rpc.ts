@@ -102,6 +102,20 @@ function testServer(adapter: string, open: (t: TestContext) => Promise<BusUnderT
     assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'second')
   })
 
+  test(`${adapter}: a cast, and a call that names no queue, are served and not answered`, async (t) => {
+    const { bus } = await serving(t, open, async ({ method }) => ({
+      kind: 'answered',
+      result: method,
+    }))
+    await bus.declareQueue(replyQueue(bus))
+
+    await bus.send(bus.controlExchange, bus.topic, request('cast'))
+    await bus.send(bus.controlExchange, bus.topic, request('lost', { _msg_id: 'msg-1' }))
+    await bus.send(bus.controlExchange, bus.topic, request('asked', call(replyQueue(bus))))
+
+    assert.equal(messageOf(await bus.next(replyQueue(bus)))['result'], 'asked')
+  })
+
   test(`${adapter}: two servers share the topic, and each request runs once`, async (t) => {
     const bus = await open(t)
     const publisher = publisherOf(t, bus)

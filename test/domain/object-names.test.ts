@@ -56,6 +56,7 @@ const refused: readonly (readonly [string, string, RegExp])[] = [
   ['a prefix that is too long', swiftPrefix(parts, longZone), /255 at most/],
   ['a prefix that climbs', `volume_${volumeId}/../backup_${backupId}`, /\. or \.\./],
   ['a prefix with an empty part', `volume_${volumeId}//backup_${backupId}`, /an empty part/],
+  ['a prefix with half a character', `volume_${volumeId}/\ud800_backup_${backupId}`, /half a char/],
   ['a prefix with a line feed', `volume_${volumeId}/\n/backup_${backupId}`, /control characters/],
 ]
 

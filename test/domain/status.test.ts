@@ -14,9 +14,11 @@ const taken: Readonly<Record<Operation, readonly (BackupStatus | null)[]>> = {
   create: [null, 'creating'],
   restore: ['available', 'restoring'],
   delete: statuses,
+  import: [null, 'creating'],
+  reset_status: statuses,
 }
 
-for (const operation of ['create', 'restore', 'delete'] as const) {
+for (const operation of ['create', 'restore', 'delete', 'import', 'reset_status'] as const) {
   for (const status of statuses) {
     const isTaken = taken[operation].includes(status)
     test(`${operation} of a backup that is ${status} is ${isTaken ? 'taken' : 'refused'}`, () => {
@@ -36,6 +38,9 @@ const ends: readonly (readonly [Operation, JobOutcome['kind'], BackupStatus])[] 
   ['restore', 'cancelled', 'available'],
   ['delete', 'done', 'deleted'],
   ['delete', 'failed', 'error'],
+  ['import', 'done', 'available'],
+  ['import', 'failed', 'error'],
+  ['import', 'cancelled', 'deleting'],
 ]
 
 for (const [operation, outcome, status] of ends) {

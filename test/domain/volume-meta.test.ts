@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { hasCode } from '#src/domain/errors.ts'
+import { AgentError, hasCode } from '#src/domain/errors.ts'
 import type { Json } from '#src/domain/json.ts'
 import { parseVolumeMeta, volumeMetaText } from '#src/domain/volume-meta.ts'
 
@@ -62,4 +62,17 @@ test('a stored text of another version is refused with MANIFEST_INVALID', () => 
     () => parseVolumeMeta('{"version": 3}'),
     (error) => hasCode(error, 'MANIFEST_INVALID'),
   )
+})
+
+const deep = (depth: number) =>
+  `{"version": 2, "x": ${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`
+
+test('what is nested deeper than an event can tell is neither kept nor restored', () => {
+  for (const depth of [33, 200_000]) {
+    const refused = (code: string) => (error: unknown) =>
+      error instanceof AgentError && error.code === code && /deeper than 32/.test(error.message)
+    assert.throws(() => volumeMetaText(deep(depth)), refused('ARGUMENT_INVALID'))
+    assert.throws(() => parseVolumeMeta(deep(depth)), refused('MANIFEST_INVALID'))
+  }
+  assert.equal(volumeMetaText(deep(32)), deep(32))
 })

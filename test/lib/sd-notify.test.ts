@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import process from 'node:process'
 import { test } from 'node:test'
 
 import { monotonicMs } from '#src/lib/clock.ts'
@@ -85,5 +86,22 @@ for (const env of [{}, { NOTIFY_SOCKET: '' }, { NOTIFY_SOCKET: '/no/such/socket'
     supervisor.ready()
     supervisor.status('x')
     supervisor.stopping()
+  })
+}
+
+const watchdogs: readonly (readonly [Record<string, string>, number | null])[] = [
+  [{ WATCHDOG_USEC: '120000000' }, 40_000],
+  [{ WATCHDOG_USEC: '120000000', WATCHDOG_PID: String(process.pid) }, 40_000],
+  [{ WATCHDOG_USEC: '120000000', WATCHDOG_PID: '1' }, null],
+  [{ WATCHDOG_USEC: '0' }, null],
+  [{ WATCHDOG_USEC: 'often' }, null],
+  [{}, null],
+]
+
+for (const [env, ms] of watchdogs) {
+  test(`the watchdog is due every ${ms} ms with ${JSON.stringify(Object.keys(env))} ${ms === null ? Object.values(env) : ''}`, async () => {
+    await using supervisor = sdNotify({ NOTIFY_SOCKET: '/no/such/socket', ...env })
+
+    assert.equal(supervisor.watchdogMs, ms)
   })
 }

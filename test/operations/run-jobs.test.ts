@@ -4,70 +4,14 @@ import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 
 import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
-import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { AgentError } from '#src/domain/errors.ts'
-import type { Job, JobRequest } from '#src/domain/job.ts'
 import { monotonicMs } from '#src/lib/clock.ts'
-import type { Operations, RunOperation } from '#src/operations/operation.ts'
-import { jobRunner } from '#src/operations/run-jobs.ts'
+import type { RunOperation } from '#src/operations/operation.ts'
 import { aDelivery, aRecord, aRequest } from '../support/builders.ts'
-import { recordingPublisher } from '../support/recording-publisher.ts'
-
-/** A runner over a memory journal, whose operations are the test's. */
-function setUp(operations: Partial<Operations>, jobsMax = 4, journal = memoryJournal()) {
-  const publisher = recordingPublisher()
-  const stop = new AbortController()
-  const never: RunOperation = async () => ({ record: {} })
-  const forgotten: string[] = []
-  const work = { forget: async (jobId: string) => void forgotten.push(jobId) }
-  const runner = jobRunner({
-    journal,
-    outbox: journal,
-    publisher,
-    work,
-    operations: { create: never, restore: never, delete: never, ...operations },
-    host: 'host-1',
-    jobsMax,
-    log: recordingLog(),
-    onCount: () => undefined,
-  })
-  const running = runner.run(stop.signal)
-
-  return {
-    journal,
-    runner,
-    /** The jobs whose kept files were removed. */
-    forgotten,
-    ask(request: JobRequest): Job {
-      const acceptance = journal.accept(aDelivery(request))
-      assert.ok(acceptance.kind === 'new')
-      runner.take(acceptance.job)
-      return acceptance.job
-    },
-    /** Resolves when no job is in hand. */
-    async idle() {
-      while (runner.count > 0) await setImmediate()
-    },
-    events: () => journal.events(99).map(({ notification }) => notification),
-    async stop() {
-      stop.abort(new AgentError('AGENT_STOPPING', 'stopping'))
-      await running
-    },
-  }
-}
-
-/** Rejects as an operation does when its signal aborts. */
-function untilAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) return reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
-}
-
-const types = (events: readonly { eventType: string }[]) => events.map((event) => event.eventType)
+import { runnerBench, types, untilAborted } from '../support/runner-bench.ts'
 
 test('a job that ends well leaves a record, a start and an end', async () => {
-  const agent = setUp({ create: async () => ({ record: { object_count: 3 } }) })
+  const agent = runnerBench({ create: async () => ({ record: { object_count: 3 } }) })
   const record = aRecord()
 
   agent.ask(aRequest('create', record))
@@ -99,7 +43,7 @@ for (const [operation, status, failReason] of failures) {
     const fails: RunOperation = async () => {
       throw new AgentError('STORE_UNAVAILABLE', 'swift is away')
     }
-    const agent = setUp({ [operation]: fails })
+    const agent = runnerBench({ [operation]: fails })
     const record = aRecord({ status: null })
 
     agent.ask(aRequest(operation, record))
@@ -115,8 +59,87 @@ for (const [operation, status, failReason] of failures) {
   })
 }
 
+test('an import that fails is told as failed, and leaves what was known of the backup', async () => {
+  const agent = runnerBench({
+    import: async () => {
+      throw new AgentError('STORE_UNAVAILABLE', 'swift is away')
+    },
+  })
+  const before = aRecord({ status: 'available', container: 'c' })
+  const record = { ...before, status: 'creating' as const }
+  const unknown = aRecord()
+
+  agent.ask(aRequest('import', record, { imported: { record: before, before } }))
+  agent.ask(aRequest('import', unknown, { imported: { record: unknown, before: null } }))
+  await agent.idle()
+
+  const errors = agent.events().filter(({ eventType }) => eventType === 'backup.import.error')
+  const told = errors.map(({ payload }) => [payload['status'], payload['fail_reason']])
+  assert.deepEqual(told, Array(2).fill(['error', 'STORE_UNAVAILABLE: swift is away']))
+  assert.deepEqual(agent.journal.record(before.id), before)
+  assert.equal(agent.journal.record(unknown.id)?.status, 'error')
+  await agent.stop()
+})
+
+test('a secret that a store repeats is in no event, record or outcome', async () => {
+  const agent = runnerBench({
+    create: async () => {
+      throw new AgentError('STORE_REFUSED', 'put c/o: swift answered 400; bad token s3cret')
+    },
+  })
+
+  const job = agent.ask(aRequest('create'))
+  await agent.idle()
+
+  const told = JSON.stringify([agent.events(), agent.journal.record(job.record.id)])
+  assert.match(told, /bad token \*\*\*/)
+  assert.doesNotMatch(told, /s3cret/)
+})
+
+const nowhere: RunOperation = async () => {
+  throw new AgentError('BACKUP_NOT_FOUND', 'there is no metadata object')
+}
+
+test('a restore of a backup whose create failed does not make it available', async () => {
+  const agent = runnerBench({
+    restore: nowhere,
+    create: async () => {
+      throw new AgentError('STORE_UNAVAILABLE', 'swift is away')
+    },
+  })
+  const record = aRecord({ status: 'creating' })
+
+  agent.ask(aRequest('create', record))
+  await agent.idle()
+  const was = agent.journal.record(record.id)
+  agent.ask(aRequest('restore', { ...record, status: 'restoring' }, { was }))
+  await agent.idle()
+
+  const end = agent.events().at(-1)
+  const { status, fail_reason } = end?.payload ?? {}
+  assert.deepEqual(
+    [end?.eventType, status, fail_reason],
+    ['backup.restore.error', 'error', 'STORE_UNAVAILABLE: swift is away'],
+  )
+  assert.equal(agent.journal.record(record.id)?.status, 'error')
+  await agent.stop()
+})
+
+test('a restore that overtakes the create of its backup does not stand in its way', async () => {
+  const agent = runnerBench({ restore: nowhere })
+  const record = aRecord({ status: 'restoring' })
+
+  agent.ask(aRequest('restore', record, { was: null }))
+  await agent.idle()
+  agent.ask(aRequest('create', { ...record, status: 'creating' }))
+  await agent.idle()
+
+  assert.equal(agent.journal.record(record.id)?.status, 'available')
+  await agent.stop()
+})
+
 test('a delete cancels the create in hand and runs after it', async () => {
-  const agent = setUp({ create: (_run, signal) => untilAborted(signal) })
+  const agent = runnerBench({ create: (_run, signal) => untilAborted(signal) })
   const record = aRecord()
 
   agent.ask(aRequest('create', record))
@@ -136,7 +159,7 @@ test('a delete cancels the create in hand and runs after it', async () => {
 })
 
 test('a delete cancels a create that still waits for its turn', async () => {
-  const agent = setUp({ create: (_run, signal) => untilAborted(signal) }, 1)
+  const agent = runnerBench({ create: (_run, signal) => untilAborted(signal) }, 1)
   const record = aRecord()
 
   agent.ask(aRequest('create'))
@@ -150,7 +173,7 @@ test('a delete cancels a create that still waits for its turn', async () => {
 
 test('a delete takes the place of what it cancelled, before others that wait', async () => {
   const order: string[] = []
-  const agent = setUp(
+  const agent = runnerBench(
     {
       create: async ({ job }, signal) => {
         order.push(job.request.backup.record.display_name ?? '')
@@ -177,7 +200,7 @@ test('a delete takes the place of what it cancelled, before others that wait', a
 })
 
 test('ten thousand waiting jobs do not make each other slow', async () => {
-  const agent = setUp({ create: (_run, signal) => untilAborted(signal) }, 1)
+  const agent = runnerBench({ create: (_run, signal) => untilAborted(signal) }, 1)
   const job = agent.ask(aRequest('create'))
   const startMs = monotonicMs()
 
@@ -216,7 +239,7 @@ test('a job that ends while the disk is full ends as it ended, once there is roo
     fullReads += isFull ? 1 : 0
     return isFull
   })
-  const agent = setUp(
+  const agent = runnerBench(
     {
       create: async () => {
         isFull = true
@@ -242,7 +265,7 @@ test('a job that ends while the disk is full ends as it ended, once there is roo
 test('a restore that an earlier start may have begun to write is never called untouched', async () => {
   const journal = memoryJournal()
   const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
-  const first = setUp(
+  const first = runnerBench(
     {
       restore: (_run, signal) => {
         begin()
@@ -258,7 +281,7 @@ test('a restore that an earlier start may have begun to write is never called un
   const away: RunOperation = async () => {
     throw new AgentError('STORE_UNAVAILABLE', 'swift is away')
   }
-  const second = setUp({ restore: away }, 4, journal)
+  const second = runnerBench({ restore: away }, 4, journal)
 
   for (const job of journal.unfinished()) second.runner.take(job)
   await second.idle()
@@ -269,7 +292,7 @@ test('a restore that an earlier start may have begun to write is never called un
 
 test('a cancelled restore says what it restored and that the target is of no use', async () => {
   const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
-  const agent = setUp({
+  const agent = runnerBench({
     restore: async (_run, signal) => {
       begin()
       await untilAborted(signal).catch(() => undefined)
@@ -293,7 +316,7 @@ test('a cancelled restore says what it restored and that the target is of no use
 test('no more than jobs_max jobs run at once', async () => {
   let running = 0
   let most = 0
-  const agent = setUp(
+  const agent = runnerBench(
     {
       create: async () => {
         running += 1
@@ -314,7 +337,7 @@ test('no more than jobs_max jobs run at once', async () => {
 })
 
 test('a stop leaves the job for the next start, without an end and without counting the start', async () => {
-  const agent = setUp({ create: (_run, signal) => untilAborted(signal) })
+  const agent = runnerBench({ create: (_run, signal) => untilAborted(signal) })
 
   agent.ask(aRequest('create'))
   await setImmediate()
@@ -328,7 +351,7 @@ test('a stop leaves the job for the next start, without an end and without count
 })
 
 test('a job that three starts began and none moved ends in error', async () => {
-  const agent = setUp({})
+  const agent = runnerBench({})
   const acceptance = agent.journal.accept(aDelivery(aRequest('create')))
   assert.ok(acceptance.kind === 'new')
   for (let start = 0; start < 3; start += 1) agent.journal.begin(acceptance.job.id, null)

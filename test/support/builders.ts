@@ -66,6 +66,8 @@ export function aRequest(
     targetVolumeId: operation === 'restore' ? randomUUID() : null,
     volumeIsNew: false,
     volumeMeta: null,
+    imported: null,
+    newStatus: operation === 'reset_status' ? 'error' : null,
     ...fields,
   }
 }

@@ -7,12 +7,15 @@ export type Door = {
   readonly origin: string
   open(): Promise<void>
   shut(): Promise<void>
+  /** A black hole: sockets stay open and new ones are taken, but nothing goes through until `shut`. */
+  freeze(): void
 }
 
 /** Shut at first; gone with the test. */
 export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Promise<Door> {
   const { hostname, port: targetPort } = new URL(url)
   const sockets = new Set<Socket>()
+  let isFrozen = false
   const keep = (socket: Socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
@@ -21,7 +24,7 @@ export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Pr
   const server = createServer((inside) => {
     const outside = connect(Number(targetPort), hostname)
     for (const socket of [inside, outside]) keep(socket)
-    inside.pipe(outside).pipe(inside)
+    if (!isFrozen) inside.pipe(outside).pipe(inside)
     inside.on('close', () => outside.destroy())
     outside.on('close', () => inside.destroy())
   })
@@ -30,7 +33,12 @@ export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Pr
       server.once('error', reject)
       server.listen(port, '127.0.0.1', () => resolve())
     })
+  const freeze = () => {
+    isFrozen = true
+    for (const socket of sockets) socket.unpipe().pause()
+  }
   const close = async () => {
+    isFrozen = false
     for (const socket of sockets) socket.resetAndDestroy()
     if (server.listening) await new Promise((resolve) => server.close(resolve))
   }
@@ -38,5 +46,5 @@ export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Pr
   const { port } = server.address() as AddressInfo
   await close()
   owner.after(close)
-  return { origin: `http://127.0.0.1:${port}`, open: () => listen(port), shut: close }
+  return { origin: `http://127.0.0.1:${port}`, open: () => listen(port), shut: close, freeze }
 }

@@ -57,11 +57,16 @@ export type DrivenAgent = {
 export const chunkBytes = 262_144
 export const blockBytes = 32_768
 
+/** Of Swift's options. */
+export const smallChunks = {
+  backup_swift_object_size: chunkBytes,
+  backup_swift_block_size: blockBytes,
+}
+
 const smallSizes = {
   backup_file_size: chunkBytes,
   backup_sha_block_size_bytes: blockBytes,
-  backup_swift_object_size: chunkBytes,
-  backup_swift_block_size: blockBytes,
+  ...smallChunks,
 }
 
 /** `settings` wins over small sizes and the defaults of `agentHome`. */

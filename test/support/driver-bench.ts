@@ -11,15 +11,17 @@ import { swiftLayout } from '#src/domain/store-layout.ts'
 import { localLanes } from '#src/engine/local-lanes.ts'
 import { type CreateDeps, createBackup } from '#src/operations/create-backup.ts'
 import { deleteBackup } from '#src/operations/delete-backup.ts'
+import { importRecord } from '#src/operations/import-record.ts'
 import type { Result, RunOperation } from '#src/operations/operation.ts'
 import { listObjects } from '#src/operations/remove-objects.ts'
+import { resetStatus } from '#src/operations/reset-status.ts'
 import { restoreBackup } from '#src/operations/restore-backup.ts'
 import type { ObjectStore } from '#src/ports/object-store.ts'
 import type { Volumes } from '#src/ports/volumes.ts'
 
 import { aContext, aRecord, aRequest } from './builders.ts'
 
-// The three operations on memory alone: what a job runs, without the bus and the journal.
+// The operations on memory alone: what a job runs, without the bus and the journal.
 
 export const windowBytes = 4096
 export const blockBytes = 512
@@ -66,6 +68,8 @@ export function driverBench({
     create: createBackup(deps),
     restore: restoreBackup(deps),
     delete: deleteBackup({ storeFor: () => store, layout }),
+    import: importRecord(deps),
+    reset_status: resetStatus,
   }
 
   async function run(request: JobRequest, { jobId, stop = signal }: Start = {}): Promise<Ended> {

@@ -3,6 +3,7 @@ import http from 'node:http'
 import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What becomes of a request on its way to the real server, or of the answer on its way back. */
 export type Fault =
@@ -13,8 +14,12 @@ export type Fault =
       readonly headers?: http.OutgoingHttpHeaders
       readonly body?: string
     }
-  /** Taken, and never answered; the connection stays open. */
-  | { readonly kind: 'hang' }
+  /** Taken, and never answered; the connection stays open, for good or for so long. */
+  | { readonly kind: 'hang'; readonly forMs?: number }
+  /** The connection breaks when the request's head has come. */
+  | { readonly kind: 'cut-connection' }
+  /** The request is passed on later. */
+  | { readonly kind: 'delay'; readonly ms: number }
   /** The connection breaks after so many bytes of the request's body. */
   | { readonly kind: 'cut-request'; readonly afterBytes: number }
   /** The request's body is taken no faster than this. */
@@ -27,8 +32,13 @@ export type Fault =
   | { readonly kind: 'cut-answer'; readonly afterBytes: number }
   /** After so many bytes of the answer's body nothing more comes; the connection stays open. */
   | { readonly kind: 'stall-answer'; readonly afterBytes: number }
+  /** The answer's body comes no faster than this. */
+  | { readonly kind: 'slow-answer'; readonly bytesPerSecond: number }
+  /** The answer's length is stated by so many bytes wrong; its body is whole. */
+  | { readonly kind: 'misstate-length'; readonly byBytes: number }
   /** The answer's body ends early, and its length says so. */
   | { readonly kind: 'shorten-answer'; readonly toBytes: number }
+  /** One bit is another one; counted from the start again where the body is shorter. */
   | { readonly kind: 'flip-answer'; readonly atByte: number }
   /** The answer with other headers. */
   | { readonly kind: 'change-headers'; readonly headers: Readonly<Record<string, string>> }
@@ -55,6 +65,8 @@ export type FaultProxy = {
   /** The address of the real server, with this proxy in its place. */
   readonly inFrontOf: (url: string) => string
   readonly inject: (fault: Fault, rule?: FaultRule) => void
+  /** Lets `decide` say what becomes of each request that no injected fault strikes. */
+  readonly follow: (decide: (request: SeenRequest) => Fault | null) => void
   /** Every request that came, in order, faults or not. */
   readonly seen: readonly SeenRequest[]
   readonly clear: () => void
@@ -74,6 +86,7 @@ export async function faultProxy(
   const armed: Armed[] = []
   const seen: SeenRequest[] = []
   const sockets = new Set<Socket>()
+  let decide: (request: SeenRequest) => Fault | null = () => null
 
   const serve: http.RequestListener = (request, answer) => {
     const { method = '', url = '', headers } = request
@@ -85,7 +98,7 @@ export async function faultProxy(
       next.fired += 1
     }
     request.on('error', () => {}) // The client's end of a cut connection.
-    relay(new URL(target), request, answer, next?.fault ?? null)
+    relay(new URL(target), request, answer, next === undefined ? decide(asked) : next.fault)
   }
   const server = tls === undefined ? http.createServer(serve) : https.createServer(tls, serve)
   server.on('connection', (socket: Socket) => {
@@ -115,6 +128,9 @@ export async function faultProxy(
       const { times = 1 } = rule
       armed.push({ fault, rule, left: times === 'always' ? Infinity : times, fired: 0 })
     },
+    follow: (another) => {
+      decide = another
+    },
     seen,
     clear: () => seen.splice(0),
   }
@@ -132,7 +148,19 @@ function relay(
   answer: http.ServerResponse,
   fault: Fault | null,
 ): void {
-  if (fault?.kind === 'hang') return
+  if (fault?.kind === 'hang') {
+    request.resume()
+    if (fault.forMs !== undefined) setTimeout(() => answer.destroy(), fault.forMs).unref()
+    return
+  }
+  if (fault?.kind === 'cut-connection') {
+    request.socket.resetAndDestroy()
+    return
+  }
+  if (fault?.kind === 'delay') {
+    setTimeout(() => relay(target, request, answer, null), fault.ms).unref()
+    return
+  }
   if (fault?.kind === 'answer') {
     request.resume() // Let the body come: the answer must not be lost in a reset.
     // As Swift does, it states the length of what it says.
@@ -191,7 +219,9 @@ async function passBack(
   const body = changedBody(Buffer.concat(pieces), fault)
   const changed = fault?.kind === 'change-headers' ? fault.headers : {}
   const isHead = reply.headers['transfer-encoding'] === undefined && body.byteLength === 0
-  const length = isHead ? {} : { 'content-length': String(body.byteLength) }
+  const wrongBy = fault?.kind === 'misstate-length' ? fault.byBytes : 0
+  const stated = Math.max(0, body.byteLength + wrongBy)
+  const length = isHead ? {} : { 'content-length': String(stated) }
   const { 'transfer-encoding': _, ...headers } = reply.headers
   answer.writeHead(reply.statusCode ?? 500, { ...headers, ...length, ...changed })
   if (fault?.kind === 'cut-answer' || fault?.kind === 'stall-answer') {
@@ -200,12 +230,25 @@ async function passBack(
     })
     return
   }
-  answer.end(body)
+  if (fault?.kind === 'slow-answer') await trickle(body, answer, fault.bytesPerSecond)
+  else if (stated > body.byteLength) answer.write(body)
+  else answer.end(body)
+}
+
+/** In pieces of a tenth of a second. */
+async function trickle(body: Buffer, answer: http.ServerResponse, bytesPerSecond: number) {
+  const step = Math.ceil(bytesPerSecond / 10)
+  for (let start = 0; start < body.byteLength && !answer.destroyed; start += step) {
+    answer.write(body.subarray(start, start + step))
+    await sleep(100)
+  }
+  answer.end()
 }
 
 function changedBody(body: Buffer, fault: Fault | null): Buffer {
   if (fault?.kind === 'shorten-answer') return body.subarray(0, fault.toBytes)
-  if (fault?.kind === 'flip-answer') return flipped(body, fault.atByte)
+  if (fault?.kind === 'flip-answer')
+    return flipped(body, fault.atByte % Math.max(1, body.byteLength))
   if (fault?.kind === 'change-body') return Buffer.from(fault.change(body.toString('utf8')))
   return body
 }

@@ -9,6 +9,7 @@ import type { Operation } from '#src/domain/job.ts'
 import type { JsonObject } from '#src/domain/json.ts'
 import { aborted } from '#src/lib/aborted.ts'
 import type { RunOperation } from '#src/operations/operation.ts'
+import { resetStatus } from '#src/operations/reset-status.ts'
 import { jobRunner } from '#src/operations/run-jobs.ts'
 import type { RpcRequest } from '#src/ports/rpc.ts'
 import { type HandlerDeps, requestHandler } from '#src/rpc-handlers.ts'
@@ -31,10 +32,18 @@ export function handlerBench(changes: Partial<HandlerDeps> = {}) {
     outbox: journal,
     publisher,
     work: { forget: async () => undefined },
-    operations: { create: untilCancelled, restore: untilCancelled, delete: untilCancelled },
+    operations: {
+      create: untilCancelled,
+      restore: untilCancelled,
+      delete: untilCancelled,
+      import: untilCancelled,
+      reset_status: resetStatus,
+    },
     host: 'host-1',
     jobsMax: 4,
     log,
+    maskSecrets: (text) => text,
+    moved: () => undefined,
     onCount: () => undefined,
   })
   const handle = requestHandler({
@@ -47,6 +56,8 @@ export function handlerBench(changes: Partial<HandlerDeps> = {}) {
     checkStore: () => undefined,
     publishCapabilities: () => undefined,
     hideSecret: () => undefined,
+    levels: log,
+    maskSecrets: (text) => text,
     log,
     signal: new AbortController().signal,
     ...changes,

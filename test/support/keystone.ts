@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto'
+
 import type { JsonObject } from '#src/domain/json.ts'
 import type { CatalogEntry } from '#src/domain/request-context.ts'
-import { type KeystoneUserName, services } from './services.ts'
+import { type KeystoneUserName, type Services, services } from './services.ts'
 
 /** What a user has in hand after a log-in, and what Cinder's API would forward of it. */
 export type UserToken = {
@@ -36,9 +38,9 @@ type KeystoneToken = {
 /** Logs a user in; `short`: through the door whose tokens end after ten seconds. */
 export async function keystoneToken(
   user: KeystoneUserName,
-  { short = false } = {},
+  { short = false, of = services() }: { readonly short?: boolean; readonly of?: Services } = {},
 ): Promise<UserToken> {
-  const { keystone } = services()
+  const { keystone, swift } = of
   const domain = { id: 'default' }
   const project = user === 'cinder' || user === 'swift' ? 'service' : user
   const answer = await fetch(`${short ? keystone.shortUrl : keystone.url}/auth/tokens`, {
@@ -68,8 +70,37 @@ export async function keystoneToken(
     roles: info.roles.map(({ name }) => name),
     expiresAt: info.expires_at,
     catalog: forwardedCatalog(info.catalog),
-    swiftUrl: `${services().swift.url}/v1/AUTH_${info.project.id}`,
+    swiftUrl: `${swift.url}/v1/AUTH_${info.project.id}`,
   }
+}
+
+export type ApplicationCredential = {
+  readonly id: string
+  readonly name: string
+  readonly secret: string
+}
+
+/** A new application credential of a user in its project, removed after the test. */
+export async function applicationCredential(
+  owner: { after(end: () => unknown): void },
+  user: KeystoneUserName,
+): Promise<ApplicationCredential> {
+  const { token, userId } = await keystoneToken(user)
+  const url = `${services().keystone.url}/users/${userId}/application_credentials`
+  const headers = { 'x-auth-token': token, 'content-type': 'application/json' }
+  const application_credential = { name: `test-${randomBytes(6).toString('hex')}` }
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ application_credential }),
+    signal: AbortSignal.timeout(60_000),
+  })
+  if (!answer.ok) throw new Error(`keystone made no application credential: ${answer.status}`)
+  const { application_credential: made } = (await answer.json()) as {
+    readonly application_credential: ApplicationCredential
+  }
+  owner.after(() => fetch(`${url}/${made.id}`, { method: 'DELETE', headers }))
+  return made
 }
 
 /**

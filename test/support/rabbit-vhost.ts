@@ -17,7 +17,7 @@ type Owner = { after(end: () => unknown): void }
 /** A queue as `rabbitmqctl list_queues` shows it; the counts are of this moment. */
 export type QueueInfo = {
   readonly name: string
-  readonly type: 'classic' | 'quorum'
+  readonly type: 'classic' | 'quorum' | 'stream'
   readonly durable: boolean
   readonly auto_delete: boolean
   readonly exclusive: boolean
@@ -71,6 +71,21 @@ export async function rabbitVhost(owner: Owner): Promise<RabbitVhost> {
   return vhostOf(rabbit, name, serviceScript())
 }
 
+/** A user of a virtual host alone, who may do everything there; gone after the test. Resolves to its name. */
+export async function rabbitUser(
+  owner: Owner,
+  { name: vhost }: RabbitVhost,
+  password: string,
+): Promise<string> {
+  const { rabbit } = services()
+  const name = `user-${randomBytes(6).toString('hex')}`
+  await manage(rabbit, 'PUT', `/users/${name}`, { password, tags: '' })
+  owner.after(() => manage(rabbit, 'DELETE', `/users/${name}`))
+  const everything = { configure: '.*', write: '.*', read: '.*' }
+  await manage(rabbit, 'PUT', `/permissions/${vhost}/${name}`, everything)
+  return name
+}
+
 export type PrivateRabbit = RabbitVhost & {
   /** Ends the broker in good order and starts it again, at the same address. */
   restart(): Promise<void>
@@ -80,14 +95,24 @@ export type PrivateRabbit = RabbitVhost & {
   block(blocked: boolean): Promise<void>
 }
 
-/** A RabbitMQ for one test, that may be stopped and blocked. Takes about six seconds. */
-export async function privateRabbit(owner: Owner): Promise<PrivateRabbit> {
+/**
+ * A RabbitMQ for one test, that may be stopped and blocked, with more plugins and lines of its
+ * configuration where wanted. Takes about six seconds.
+ */
+export async function privateRabbit(
+  owner: Owner,
+  { plugins = '', conf = '' }: { readonly plugins?: string; readonly conf?: string } = {},
+): Promise<PrivateRabbit> {
   // Under the shared data folder, where `scripts/services down` finds what a killed test left.
   const home = process.env['CBA_SERVICES_DIR'] ?? path.join(checkout, '.services')
   const parent = path.join(home, 'private')
   await mkdir(parent, { recursive: true })
   const folder = await mkdtemp(path.join(parent, 'rabbit-'))
-  const script = serviceScript({ CBA_SERVICES_DIR: folder, CBA_RABBIT_PLUGINS: '' })
+  const script = serviceScript({
+    CBA_SERVICES_DIR: folder,
+    CBA_RABBIT_PLUGINS: plugins,
+    CBA_RABBIT_CONF: conf,
+  })
   owner.after(async () => {
     await script('wipe')
     await rm(folder, { recursive: true, force: true })

@@ -59,7 +59,12 @@ export function services(): Services {
     })
   }
   const value = parseVars(execFileSync(script, ['vars'], { encoding: 'utf8' }))
-  known = {
+  known = servicesOf(value)
+  return known
+}
+
+function servicesOf(value: (name: string) => string): Services {
+  return {
     rabbit: rabbitAddress(value),
     keystone: {
       url: value('KEYSTONE_URL'),
@@ -83,7 +88,11 @@ export function services(): Services {
       },
     },
   }
-  return known
+}
+
+/** Those of a data folder. */
+export async function servicesAt(runScript: ServiceScript): Promise<Services> {
+  return servicesOf(parseVars(await runScript('vars')))
 }
 
 /** Runs `scripts/services`; resolves to what it printed, rejects with what it said. */

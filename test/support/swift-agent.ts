@@ -55,13 +55,16 @@ export function byTempauth({ short = false } = {}) {
   }
 }
 
+/** Options of [DEFAULT]; null leaves out what would be there otherwise. */
+type SwiftOptions = Readonly<Record<string, string | number | null>>
+
 /** Settings for Swift, `options` in [DEFAULT] and `more` in other sections. */
-export function swiftSettings(
-  options: Readonly<Record<string, string | number>>,
-  more: AgentSettings = {},
-): AgentSettings {
+export function swiftSettings(options: SwiftOptions, more: AgentSettings = {}): AgentSettings {
   const driver = { backup_driver: 'cinder.backup.drivers.swift.SwiftBackupDriver' }
-  return { ...more, DEFAULT: { ...driver, ...options } }
+  const written = Object.entries(options).flatMap(([name, value]) =>
+    value === null ? [] : [[name, value] as const],
+  )
+  return { ...more, DEFAULT: { ...driver, ...Object.fromEntries(written) } }
 }
 
 export type SwiftAgent = DrivenAgent & {
@@ -73,7 +76,7 @@ export type SwiftAgent = DrivenAgent & {
 /** An agent that acts with its user's token on a real Swift, in a container of its own. */
 export async function swiftAgent(
   owner: Pick<TestContext, 'after'>,
-  options: Readonly<Record<string, string | number>> = {},
+  options: SwiftOptions = {},
   more: AgentSettings = {},
 ): Promise<SwiftAgent> {
   const user = await keystoneToken('demo')

@@ -17,12 +17,18 @@ export function testSeed(t: Pick<TestContext, 'diagnostic'>): string {
 
 /** Numbers in [0, 1), the same for the same seed. */
 export function randomOf(seed: string): () => number {
-  const block = noise(seed, 4 * 4096)
+  const blockBytes = 4 * 4096
+  let blocks = 0
+  let block = noise(seed, blockBytes)
   let at = 0
   return () => {
-    const value = block.readUInt32LE(at)
-    at = (at + 4) % block.byteLength
-    return value / 2 ** 32
+    if (at === blockBytes) {
+      blocks += 1
+      block = noise(`${seed} ${blocks}`, blockBytes)
+      at = 0
+    }
+    at += 4
+    return block.readUInt32LE(at - 4) / 2 ** 32
   }
 }
 

@@ -36,6 +36,13 @@ export function frameSample(name: string): FrameSample {
   return readSample(name) as FrameSample
 }
 
+/** The names of all recordings of frames that begin so, sorted. */
+export function frameSampleNames(prefix: string): readonly string[] {
+  return globSync(`${prefix}*.json`, { cwd: folder })
+    .map((file) => path.basename(file, '.json'))
+    .toSorted()
+}
+
 /** All recorded messages whose name begins so. */
 export function wireSamples(prefix: string): readonly WireSample[] {
   return globSync(`${prefix}*.json`, { cwd: folder })

@@ -238,6 +238,24 @@ test('numbers that JSON cannot carry, and keys that JavaScript minds, harm nothi
   await assertServes(agent)
 })
 
+test('what a user wrote travels as it is, and is escaped in the log', async () => {
+  const text = 'a\r\nX-Evil: 1\u001b[31m\u202egnp.exe\u2028'
+  const from = agent.agent.log().length
+  const fields = { display_name: text, display_description: text }
+  const asked = agent.asked(await agent.newVolume(noise('texts', 4096)), fields)
+  const request = { method: 'create_backup', args: { backup: plainBackup(asked) } }
+  await peer.raw(JSON.stringify({ ...bareRequest(request), _context_request_id: text }))
+
+  const { payload } = await scheduler.ended('create', asked.id)
+
+  assert.equal(payload['status'], 'available', String(payload['message']))
+  assert.equal(payload['display_name'], text)
+  assert.equal((payload['record'] as JsonObject)['display_description'], text)
+  assert.match(await nextLine(from, 'create ended'), /a\\r\\nX-Evil: 1\\u001b\[31m\\u202egnp/)
+  assert.doesNotMatch(agent.agent.log().slice(from).replaceAll('\n', ''), /[\p{Cc}\u2028\u202e]/u)
+  assert.doesNotMatch(agent.agent.log().slice(from), /^X-Evil/m)
+})
+
 test('a chain of a thousand nested parents is read, a longer one is refused', async () => {
   const nested = (count: number): JsonObject => {
     const ids = { id: record().id, volume_id: record().volume_id }

@@ -62,7 +62,10 @@ class Lives {
   readonly #t: TestContext
   readonly #home: AgentHome
   #agent: AgentProcess | null = null
-  readonly kills: Record<Operation, number> = { create: 0, restore: 0, delete: 0 }
+  readonly kills: Record<Operation, number> = {
+    ...{ create: 0, restore: 0, delete: 0 },
+    ...{ import: 0, reset_status: 0 },
+  }
   /** Kills of a start that was going on with a job. */
   killsInRecovery = 0
 

@@ -73,7 +73,7 @@ for (const [where, server] of [['the topic', undefined] as const, ['the host', h
 }
 
 test("a cast with a user's whole context lands in that user's Swift", async (t) => {
-  const swift = await swiftAgent(t, { backup_swift_url: '' })
+  const swift = await swiftAgent(t, { backup_swift_url: null })
   await using listener = await osloListener({ transportUrl: swift.vhost.transportUrl })
   await using api = await osloClient({ transportUrl: swift.vhost.transportUrl }, 'cinder-backup')
   const asked = swift.asked(await swift.newVolume(noise('swift', 300_000)))

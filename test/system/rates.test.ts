@@ -81,6 +81,9 @@ test('a configuration that is broken at SIGHUP changes nothing, and the agent go
   withOurs('uploads_max = 9')
   process.kill(agent.agent.pid, 'SIGHUP')
   await agent.agent.logged(/WARNING.*options that changed need a restart.*uploads_max/)
+  writeFileSync(agent.home.configFile, conf.replace('[DEFAULT]\n', '[DEFAULT]\ndebug = true\n'))
+  process.kill(agent.agent.pid, 'SIGHUP')
+  await agent.agent.logged(/INFO.*debug changed/)
 
   const volume = noise('goes on', 300_000)
   const record = await agent.backup(await agent.newVolume(volume))

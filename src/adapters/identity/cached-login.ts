@@ -1,15 +1,21 @@
 import { hasCode } from '../../domain/errors.ts'
 import { monotonicMs } from '../../lib/clock.ts'
 import { singleFlight } from '../../lib/single-flight.ts'
-import type { AccessSource, StoreAccess } from '../../ports/identity.ts'
 
-export type Login = StoreAccess & {
+/** What is shown at a door. */
+type Shown = { readonly token: string }
+
+export type Login<A extends Shown> = {
+  readonly access: A
   /** How long the token lives from now on, by the server's own clock; null: it does not say. */
   readonly lifetimeMs: number | null
 }
 
-/** A login that all share: where it leads, and what is needed to end it. */
-export type CachedLogin = AccessSource & AsyncDisposable
+/** A login that all share, with the promises of the port's AccessSource. */
+export interface CachedLogin<A extends Shown> extends AsyncDisposable {
+  access(signal: AbortSignal): Promise<A>
+  renew(refused: Shown, signal: AbortSignal): Promise<A>
+}
 
 // Work that was given the token goes on with it for a while.
 const marginMsMax = 5 * 60_000
@@ -19,15 +25,16 @@ const marginMsMax = 5 * 60_000
  * refuses it. However many ask, one login runs at a time, and one for each token that was refused.
  * While identity is away an old token is used to its end.
  */
-export function cachedLogin(logIn: (signal: AbortSignal) => Promise<Login>): CachedLogin {
-  let current: { access: StoreAccess; renewAtMs: number; endsAtMs: number } | null = null
+export function cachedLogin<A extends Shown>(
+  logIn: (signal: AbortSignal) => Promise<Login<A>>,
+): CachedLogin<A> {
+  let current: { access: A; renewAtMs: number; endsAtMs: number } | null = null
 
   const flight = singleFlight(async (signal) => {
     const startMs = monotonicMs() // The life counts from before the answer, to be on the safe side.
-    const { url, token, lifetimeMs } = await logIn(signal)
+    const { access, lifetimeMs } = await logIn(signal)
     const lifeMs = lifetimeMs ?? Number.POSITIVE_INFINITY
     const endsAtMs = startMs + lifeMs
-    const access = { url, token }
     current = { access, endsAtMs, renewAtMs: endsAtMs - Math.min(lifeMs / 10, marginMsMax) }
     return access
   })

@@ -6,6 +6,8 @@ import { isTlsRefusal, trustedCertificates } from '../../lib/tls-trust.ts'
 export type IdentityHttpOptions = {
   /** Certificates to trust instead of Node's and the system's; null: those. */
   readonly caFile: string | null
+  /** Which option names them, for messages; `backup_swift_ca_cert_file`. */
+  readonly caOption?: string
   /** Whether to trust any certificate. */
   readonly insecure: boolean
   /** How long one request may take in all. */
@@ -35,11 +37,21 @@ export type IdentityReply = {
  */
 export type AskIdentity = (request: IdentityRequest, signal: AbortSignal) => Promise<IdentityReply>
 
+/** `ask` as it is until `stop` aborts, which ends every request. */
+export function stoppable(ask: AskIdentity, stop: AbortSignal): AskIdentity {
+  return (request, signal) => ask(request, AbortSignal.any([signal, stop]))
+}
+
 const passing = new Set([408, 429])
 
 /** Throws CONFIGURATION_INVALID where the CA file cannot be read. */
-export function identityHttp({ caFile, insecure, requestMs }: IdentityHttpOptions): AskIdentity {
-  if (caFile !== null) trusted(caFile) // A bad file is the operator's to know at the start.
+export function identityHttp({
+  caFile,
+  caOption = 'backup_swift_ca_cert_file',
+  insecure,
+  requestMs,
+}: IdentityHttpOptions): AskIdentity {
+  if (caFile !== null) trusted(caFile, caOption) // A bad file is the operator's to know at the start.
   let client: Got | null = null
 
   // Loaded when it is first needed: an agent that shows what it was given never asks, and is 6 MiB smaller.
@@ -56,7 +68,7 @@ export function identityHttp({ caFile, insecure, requestMs }: IdentityHttpOption
 
   return async ({ action, method, url, headers, json }, signal) => {
     const https = url.startsWith('https:')
-      ? { certificateAuthority: trusted(caFile), rejectUnauthorized: !insecure }
+      ? { certificateAuthority: trusted(caFile, caOption), rejectUnauthorized: !insecure }
       : {}
     try {
       const body = json === undefined ? {} : { json }
@@ -71,7 +83,7 @@ export function identityHttp({ caFile, insecure, requestMs }: IdentityHttpOption
       throw unavailable(action, reply)
     } catch (error) {
       signal.throwIfAborted()
-      throw error instanceof AgentError ? error : connectionError(action, error)
+      throw error instanceof AgentError ? error : connectionError(action, caOption, error)
     }
   }
 }
@@ -85,21 +97,21 @@ function unavailable(action: string, { status, headers }: IdentityReply): AgentE
 }
 
 /** Without got's error as the cause: that one holds the whole request, password and all. */
-function connectionError(action: string, error: unknown): AgentError {
+function connectionError(action: string, caOption: string, error: unknown): AgentError {
   const text = error instanceof Error ? error.message : String(error)
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   if (!isTlsRefusal(code)) {
     return new AgentError('IDENTITY_UNAVAILABLE', `${action}: no answer: ${text}`, { code })
   }
-  const message = `${action}: the certificate or TLS was refused (${code}); check backup_swift_ca_cert_file and the address`
+  const message = `${action}: the certificate or TLS was refused (${code}); check ${caOption} and the address`
   return new AgentError('ENDPOINT_NOT_FOUND', message, { code })
 }
 
-function trusted(caFile: string | null): string[] {
+function trusted(caFile: string | null, caOption: string): string[] {
   try {
     return trustedCertificates(caFile)
   } catch (error) {
-    const message = `cannot read the CA file ${caFile}; see backup_swift_ca_cert_file`
+    const message = `cannot read the CA file ${caFile}; see ${caOption}`
     throw new AgentError('CONFIGURATION_INVALID', message, { caFile }, error)
   }
 }

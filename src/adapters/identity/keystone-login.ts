@@ -1,41 +1,17 @@
 import { AgentError } from '../../domain/errors.ts'
 import { wallClockMs } from '../../lib/clock.ts'
+import type { StoreAccess } from '../../ports/identity.ts'
 import type { Login } from './cached-login.ts'
 import { checkedToken } from './check-request.ts'
 import { checkedUrl, notFound, storageUrl } from './endpoints.ts'
 import { fieldOf, parsedBody } from './identity-documents.ts'
 import type { AskIdentity, IdentityReply } from './identity-http.ts'
-
-export type KeystoneCredentials = {
-  /** `backup_swift_user`; `tenant:user` where no project is named. */
-  readonly user: string
-  /** `backup_swift_key`. */
-  readonly key: string
-  /** Domain names; null: the domain with the id `default`. */
-  readonly userDomain: string | null
-  readonly projectDomain: string | null
-  /** `backup_swift_project`, else `backup_swift_tenant`. */
-  readonly project: string | null
-  /** `backup_swift_region_name`: which of the object stores; null: the first. */
-  readonly region: string | null
-}
-
-type Scoped = KeystoneCredentials & { readonly project: string }
-
-/**
- * The credentials with their project. Throws CONFIGURATION_INVALID where none is named.
- * Source: swiftclient/client.py, get_auth: a user may carry it, `tenant:user`.
- */
-export function scopedCredentials(credentials: KeystoneCredentials): Scoped {
-  const { user, project } = credentials
-  if (project !== null) return { ...credentials, project }
-  const [tenant, name, ...rest] = user.split(':')
-  if (tenant && name && rest.length === 0) return { ...credentials, user: name, project: tenant }
-  throw new AgentError(
-    'CONFIGURATION_INVALID',
-    'backup_swift_project is not set; keystone needs a project to log in to',
-  )
-}
+import {
+  authDocument,
+  bearer,
+  type KeystoneAccount,
+  type KeystoneCredentials,
+} from './keystone-credentials.ts'
 
 /** The v3 API below `authUrl`. Throws ENDPOINT_NOT_FOUND for an address of another version. */
 export function versionedUrl(authUrl: string): string {
@@ -46,53 +22,73 @@ export function versionedUrl(authUrl: string): string {
   throw notFound(`the identity address ${base} is not of version 3, the only one that is spoken`)
 }
 
+/** What a log-in gave. */
+export type KeystoneToken = {
+  readonly token: string
+  readonly lifetimeMs: number | null
+  /** Keystone's v3 catalogue, as it came. */
+  readonly catalog: unknown
+}
+
 /**
- * Logs in by password and finds the object store in the catalogue of that login. Rejects with
- * CREDENTIALS_REFUSED, ENDPOINT_NOT_FOUND or IDENTITY_UNAVAILABLE.
- * Source: keystone API reference, v3, password authentication with scoped authorization.
+ * Logs in. Rejects with CREDENTIALS_REFUSED, ENDPOINT_NOT_FOUND or IDENTITY_UNAVAILABLE.
+ * Source: keystone API reference, v3, authentication and token management.
  */
-export async function keystoneLogin(
+export async function keystoneToken(
   baseUrl: string,
-  credentials: Scoped,
+  { credentials, options }: KeystoneAccount,
   ask: AskIdentity,
   signal: AbortSignal,
-): Promise<Login> {
-  const { user, key, project, region } = credentials
-  const action = `log in to ${baseUrl} as user ${user} of project ${project}`
-  const json = {
-    auth: {
-      identity: {
-        methods: ['password'],
-        password: { user: { name: user, password: key, domain: domain(credentials.userDomain) } },
-      },
-      scope: { project: { name: project, domain: domain(credentials.projectDomain) } },
-    },
-  }
+): Promise<KeystoneToken> {
+  const action = actionOf(baseUrl, credentials)
+  const json = authDocument(credentials)
   const request = { action, method: 'POST', url: `${baseUrl}/auth/tokens`, json } as const
   const reply = await ask(request, signal)
-  if (reply.status !== 201 && reply.status !== 200) throw refused(action, reply)
+  if (reply.status !== 201 && reply.status !== 200) {
+    // Keystone says 404 of an application credential that it does not know.
+    const unknown = credentials.kind === 'application credential' && reply.status === 404
+    throw refused(action, options, reply, unknown)
+  }
 
   const token = fieldOf(parsedBody(reply.text), 'token')
   return {
     token: checkedToken(reply.headers['x-subject-token'] ?? '', "keystone's"),
-    url: objectStoreUrl(fieldOf(token, 'catalog'), region, action),
     lifetimeMs: lifetimeMs(fieldOf(token, 'expires_at'), reply),
+    catalog: fieldOf(token, 'catalog'),
   }
 }
 
-// Source: keystoneclient/httpclient.py: no domain named means the one with this id.
-function domain(name: string | null) {
-  return name === null ? { id: 'default' } : { name }
+/** The same, with the object store that the catalogue of that log-in names in `region`; null: in any. */
+export async function keystoneLogin(
+  baseUrl: string,
+  account: KeystoneAccount,
+  region: string | null,
+  ask: AskIdentity,
+  signal: AbortSignal,
+): Promise<Login<StoreAccess>> {
+  const { token, lifetimeMs, catalog } = await keystoneToken(baseUrl, account, ask, signal)
+  const url = objectStoreUrl(catalog, region, actionOf(baseUrl, account.credentials))
+  return { access: { url, token }, lifetimeMs }
 }
 
-function refused(action: string, { status, headers }: IdentityReply): AgentError {
-  if (status === 401 || status === 403) {
-    const message = `${action}: keystone answered ${status}; check backup_swift_user, backup_swift_key, backup_swift_project and the domains`
+function actionOf(baseUrl: string, credentials: KeystoneCredentials): string {
+  return `log in to ${baseUrl} ${bearer(credentials)}`
+}
+
+function refused(
+  action: string,
+  { who, where }: KeystoneAccount['options'],
+  { status, headers }: IdentityReply,
+  isUnknown: boolean,
+): AgentError {
+  if (status === 401 || status === 403 || isUnknown) {
+    const also = isUnknown ? `, and ${where}` : ''
+    const message = `${action}: keystone answered ${status}; check ${who}${also}`
     return new AgentError('CREDENTIALS_REFUSED', message, { status })
   }
   const redirected = status >= 300 && status < 400 && headers['location'] !== undefined
   const what = redirected ? `a redirect (${status}), which is not followed` : String(status)
-  const message = `${action}: the answer was ${what}; check backup_swift_auth_url`
+  const message = `${action}: the answer was ${what}; check ${where}`
   return new AgentError('ENDPOINT_NOT_FOUND', message, { status })
 }
 

@@ -1,6 +1,7 @@
 import { AgentError } from '../../domain/errors.ts'
 import type { RequestContext } from '../../domain/request-context.ts'
-import type { AccessSource, Identity } from '../../ports/identity.ts'
+import { singleFlight } from '../../lib/single-flight.ts'
+import type { AccessSource, Identity, StoreAccess } from '../../ports/identity.ts'
 import { checkedToken, checkProject, isForeign } from './check-request.ts'
 import {
   type CatalogInfo,
@@ -10,7 +11,8 @@ import {
   parseCatalogInfo,
   storageUrl,
 } from './endpoints.ts'
-import type { TokenCheck } from './validate-token.ts'
+import type { ServiceUser } from './service-user.ts'
+import { type AskToken, isDead, type TokenCheck } from './validate-token.ts'
 
 export type PerUserOptions = {
   /** `backup_swift_url`: the project's id is put right behind it; null: the request's catalogue. */
@@ -23,11 +25,16 @@ export type PerUserOptions = {
   readonly allowedEndpoints: readonly string[]
   /** Asks Keystone about a token before it is used (`validate_tokens`); null: Swift alone judges. */
   readonly checkToken: TokenCheck | null
+  /** Asks it about a token that Swift refused; null: Swift is believed. */
+  readonly askToken: AskToken | null
+  /** Whose token goes with the user's (`backup_swift_service_auth`); null: nobody's. */
+  readonly service: ServiceUser | null
 }
 
 /**
  * Acts with the token of whoever asked, on the account of the request's project. Such a token cannot
- * be renewed. Throws CONFIGURATION_INVALID where `catalogInfo` is malformed.
+ * be renewed; with that of a service user beside it, it need not be. Throws CONFIGURATION_INVALID
+ * where `catalogInfo` is malformed.
  */
 export function perUserIdentity(options: PerUserOptions): Identity {
   const info = parseCatalogInfo(options.catalogInfo, 'swift_catalog_info')
@@ -36,7 +43,7 @@ export function perUserIdentity(options: PerUserOptions): Identity {
     accessFor: (context, projectId) => {
       checkProject(context, projectId)
       const url = accountUrl(context, projectId, info, options)
-      return userAccess(context, { url, token: userToken(context) }, options.checkToken)
+      return userAccess(context, { url, token: userToken(context) }, options)
     },
   }
 }
@@ -80,24 +87,40 @@ function userToken({ authToken }: RequestContext): string {
 
 function userAccess(
   context: RequestContext,
-  access: { readonly url: string; readonly token: string },
-  checkToken: TokenCheck | null,
+  user: StoreAccess,
+  { checkToken, askToken, service }: PerUserOptions,
 ): AccessSource {
   let isChecked = checkToken === null
+  const withService = (serviceToken: string | undefined): StoreAccess =>
+    serviceToken === undefined ? user : { ...user, serviceToken }
+
+  // However many requests were refused at once, Keystone is asked once.
+  const verdict = singleFlight(
+    async (signal) => askToken === null || isDead(user.token, askToken, signal),
+  )
+
   return {
     access: async (signal) => {
       signal.throwIfAborted()
-      if (!isChecked) await checkToken?.(access.token, context.projectId, signal)
+      const ours = await service?.access(signal)
+      if (!isChecked) await checkToken?.(user.token, context.projectId, signal)
       isChecked = true
-      return access
+      return withService(ours?.token)
     },
-    renew: async (_refused, signal) => {
+    renew: async ({ serviceToken }, signal) => {
       signal.throwIfAborted()
-      throw new AgentError(
-        'TOKEN_EXPIRED',
-        "swift refused the request's token (401) and it cannot be renewed; ask again with a new one, lengthen keystone's token life, or set backup_swift_auth = single_user",
-        { url: access.url },
-      )
+      const ours = await service?.renew({ token: serviceToken ?? '' }, signal)
+      // Swift says 401 also while it cannot ask Keystone: then the token may be as good as ever.
+      // Source: keystonemiddleware/auth_token/__init__.py, fetch_token, with delay_auth_decision.
+      if (await verdict.join(signal)) throw expired(user, service !== null)
+      return withService(ours?.token)
     },
   }
+}
+
+function expired({ url }: StoreAccess, hasService: boolean): AgentError {
+  const why = hasService
+    ? "keystone takes the request's token no more, also not with a service token: it was revoked, or ended longer ago than keystone's allow_expired_window; ask again with a new one"
+    : "swift refused the request's token (401) and it cannot be renewed; ask again with a new one, configure service tokens (backup_swift_service_auth), lengthen keystone's token life, or set backup_swift_auth = single_user"
+  return new AgentError('TOKEN_EXPIRED', why, { url })
 }

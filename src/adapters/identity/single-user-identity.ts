@@ -1,15 +1,17 @@
+import { AgentError } from '../../domain/errors.ts'
 import type { RequestContext } from '../../domain/request-context.ts'
-import type { AccessSource, Identity } from '../../ports/identity.ts'
+import type { AccessSource, Identity, StoreAccess } from '../../ports/identity.ts'
 import { type CachedLogin, cachedLogin, type Login } from './cached-login.ts'
 import { checkProject } from './check-request.ts'
 import { catalogEndpoint, parseCatalogInfo } from './endpoints.ts'
-import { type AskIdentity, type IdentityHttpOptions, identityHttp } from './identity-http.ts'
 import {
-  type KeystoneCredentials,
-  keystoneLogin,
-  scopedCredentials,
-  versionedUrl,
-} from './keystone-login.ts'
+  type AskIdentity,
+  type IdentityHttpOptions,
+  identityHttp,
+  stoppable,
+} from './identity-http.ts'
+import { domainOf, type KeystoneAccount } from './keystone-credentials.ts'
+import { keystoneLogin, versionedUrl } from './keystone-login.ts'
 import { tempauthLogin } from './tempauth-login.ts'
 
 export type SingleUserOptions = IdentityHttpOptions & {
@@ -25,15 +27,79 @@ export type SingleUserOptions = IdentityHttpOptions & {
 
 export type SingleUserIdentity = Identity & AsyncDisposable
 
-/** Acts as one Keystone user (v3, by password) for everybody. Throws CONFIGURATION_INVALID. */
-export function keystoneIdentity(
-  options: SingleUserOptions & Omit<KeystoneCredentials, 'region'>,
-): SingleUserIdentity {
-  const credentials = scopedCredentials(options)
+/** Who logs in at Keystone. */
+export type SingleUser = {
+  /** `backup_swift_user`; `tenant:user` where no project is named. */
+  readonly user: string
+  /** `backup_swift_key`. */
+  readonly key: string
+  /** Domain names; null: the domain with the id `default`. */
+  readonly userDomain: string | null
+  readonly projectDomain: string | null
+  /** `backup_swift_project`, else `backup_swift_tenant`. */
+  readonly project: string | null
+  /** Logs in instead of the password; by its id, else by its name, which is one of the user's. */
+  readonly applicationCredential?: {
+    readonly id: string | null
+    readonly name: string | null
+    readonly secret: string
+  } | null
+}
+
+/** Acts as one Keystone user (v3, by password or application credential) for everybody. Throws CONFIGURATION_INVALID. */
+export function keystoneIdentity(options: SingleUserOptions & SingleUser): SingleUserIdentity {
+  const account = accountOf(options)
   return singleUserIdentity(options, (ask, authUrl) => {
     const base = versionedUrl(authUrl)
-    return (signal) => keystoneLogin(base, credentials, ask, signal)
+    return (signal) => keystoneLogin(base, account, options.region, ask, signal)
   })
+}
+
+/** Source: swiftclient/client.py, get_auth: a user may carry its project, `tenant:user`. */
+function accountOf(single: SingleUser): KeystoneAccount {
+  const { applicationCredential: application = null } = single
+  if (application !== null) return applicationAccount(single, application)
+  const { user, project } = withProject(single)
+  return {
+    credentials: {
+      kind: 'password',
+      user: { name: user, domain: domainOf(null, single.userDomain) },
+      password: single.key,
+      project: { name: project, domain: domainOf(null, single.projectDomain) },
+    },
+    options: {
+      who: 'backup_swift_user, backup_swift_key, backup_swift_project and the domains',
+      where: 'backup_swift_auth_url',
+    },
+  }
+}
+
+function applicationAccount(
+  { user, userDomain }: SingleUser,
+  { id, name, secret }: NonNullable<SingleUser['applicationCredential']>,
+): KeystoneAccount {
+  const owner = { name: user, domain: domainOf(null, userDomain) }
+  return {
+    credentials: {
+      kind: 'application credential',
+      credential: id === null ? { name: name ?? '', user: owner } : { id },
+      secret,
+    },
+    options: {
+      who: 'application_credential_id or _name and application_credential_secret in [cinder_backup_agent], and backup_swift_user',
+      where: 'backup_swift_auth_url',
+    },
+  }
+}
+
+function withProject({ user, project }: SingleUser) {
+  if (project !== null) return { user, project }
+  const [tenant, name, ...rest] = user.split(':')
+  if (tenant && name && rest.length === 0) return { user: name, project: tenant }
+  throw new AgentError(
+    'CONFIGURATION_INVALID',
+    'backup_swift_project is not set; keystone needs a project to log in to',
+  )
 }
 
 /** Acts as one user of Swift's own v1 auth (tempauth) for everybody. Throws CONFIGURATION_INVALID. */
@@ -49,16 +115,17 @@ export function tempauthIdentity(
 // Each request's catalogue may name another address; only so many logins are remembered.
 const loginsMax = 16
 
-type LoginTo = (ask: AskIdentity, authUrl: string) => (signal: AbortSignal) => Promise<Login>
+type LoginTo = (
+  ask: AskIdentity,
+  authUrl: string,
+) => (signal: AbortSignal) => Promise<Login<StoreAccess>>
 
 function singleUserIdentity(options: SingleUserOptions, loginTo: LoginTo): SingleUserIdentity {
   const info = parseCatalogInfo(options.catalogInfo, 'keystone_catalog_info')
-  const ask = identityHttp(options)
-  const logins = new Map<string, CachedLogin>()
+  const logins = new Map<string, CachedLogin<StoreAccess>>()
   const stop = new AbortController() // Reaches also logins that were forgotten while they ran.
+  const ask = stoppable(identityHttp(options), stop.signal)
 
-  const stoppable: AskIdentity = (request, signal) =>
-    ask(request, AbortSignal.any([signal, stop.signal]))
   const authUrlFor = (context: RequestContext): string => {
     if (options.authUrl !== null) return options.authUrl
     const { region, allowedEndpoints: allowed } = options
@@ -68,7 +135,7 @@ function singleUserIdentity(options: SingleUserOptions, loginTo: LoginTo): Singl
     accessFor: (context, projectId) => {
       checkProject(context, projectId)
       const authUrl = authUrlFor(context)
-      const login = logins.get(authUrl) ?? cachedLogin(loginTo(stoppable, authUrl))
+      const login = logins.get(authUrl) ?? cachedLogin(loginTo(ask, authUrl))
       logins.delete(authUrl)
       logins.set(authUrl, login) // The last one used is the last to be forgotten.
       const [oldest] = logins.keys()

@@ -1,4 +1,5 @@
 import { AgentError } from '../../domain/errors.ts'
+import type { StoreAccess } from '../../ports/identity.ts'
 import type { Login } from './cached-login.ts'
 import { checkedToken } from './check-request.ts'
 import { checkedUrl, storageUrl } from './endpoints.ts'
@@ -14,7 +15,7 @@ export async function tempauthLogin(
   { user, key }: { readonly user: string; readonly key: string },
   ask: AskIdentity,
   signal: AbortSignal,
-): Promise<Login> {
+): Promise<Login<StoreAccess>> {
   const url = checkedUrl(authUrl, 'backup_swift_auth_url').href
   const action = `log in to ${url} as user ${user}`
   const credentials = {
@@ -35,8 +36,10 @@ export async function tempauthLogin(
   const seconds = headers['x-auth-token-expires'] ?? ''
   const token = headers['x-storage-token'] ?? headers['x-auth-token'] ?? ''
   return {
-    url: storageUrl(checkedUrl(storage, "swift's X-Storage-Url")),
-    token: checkedToken(token, "swift's"),
+    access: {
+      url: storageUrl(checkedUrl(storage, "swift's X-Storage-Url")),
+      token: checkedToken(token, "swift's"),
+    },
     lifetimeMs: /^\d{1,9}$/.test(seconds) ? Number(seconds) * 1000 : null,
   }
 }

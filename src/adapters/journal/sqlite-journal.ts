@@ -11,6 +11,7 @@ import { wallClockMs } from '../../lib/clock.ts'
 import type { Acceptance, Delivery, DeliveryId, Journal, Outbox } from '../../ports/journal.ts'
 import { messageStatements } from './journal-messages.ts'
 import { lockStateDir, openDatabase, prepared, type Row, type Statement } from './journal-schema.ts'
+import { openContext, sealedContext } from './sealed-context.ts'
 import { readHostKey, type TokenSeal, tokenSeal } from './token-seal.ts'
 
 export type OpenJournal = Journal & Outbox & Disposable
@@ -36,7 +37,11 @@ export function openJournal(stateDir: string): OpenJournal {
   const lock = lockStateDir(path.join(stateDir, 'lock.sqlite'))
   try {
     const seal = tokenSeal(readHostKey(stateDir))
-    return journalOn(openDatabase(path.join(stateDir, 'journal.sqlite')), seal, () => lock.close())
+    const database = openDatabase(path.join(stateDir, 'journal.sqlite'))
+    return journalOn(database, seal, () => {
+      database.close()
+      lock.close()
+    })
   } catch (error) {
     lock.close()
     throw error
@@ -45,9 +50,19 @@ export function openJournal(stateDir: string): OpenJournal {
 
 /** A journal that forgets everything with the process: for tests and simulations. */
 export function memoryJournal(): OpenJournal {
-  return journalOn(openDatabase(':memory:'), tokenSeal(Buffer.alloc(32, 7)), () => undefined)
+  return memoryJournals()()
 }
 
+/**
+ * Opens journals in memory on one database: each finds what those before it left, as after a crash.
+ * Nothing is locked, and closing keeps the database.
+ */
+export function memoryJournals(): () => OpenJournal {
+  const database = openDatabase(':memory:')
+  return () => journalOn(database, tokenSeal(Buffer.alloc(32, 7)), () => undefined)
+}
+
+/** `onClose` closes the database where it is to be closed. */
 function journalOn(database: DatabaseSync, seal: TokenSeal, onClose: () => void): OpenJournal {
   const tables = journalTables(database, seal)
   const listeners: (() => void)[] = []
@@ -98,7 +113,6 @@ function journalOn(database: DatabaseSync, seal: TokenSeal, onClose: () => void)
     [Symbol.dispose]() {
       if (!isOpen) return
       isOpen = false
-      database.close()
       onClose()
     },
   }
@@ -254,9 +268,9 @@ function journalTables(database: DatabaseSync, seal: TokenSeal) {
     saveRecord(value: BackupRecord) {
       saveRecord.run(value.id, JSON.stringify(value), wallClockMs())
     },
-    /** Whether what is asked for is so: a restore never is, it may be wanted again. */
+    /** Whether what is asked for is so; what is neither made nor deleted may be wanted again. */
     isStillTrue({ operation, backup }: JobRequest) {
-      if (operation === 'restore') return false
+      if (operation !== 'create' && operation !== 'delete') return false
       const now = record(backup.record.id)
       return now?.status === (operation === 'create' ? 'available' : 'deleted')
     },
@@ -294,16 +308,10 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
     return jobOf(row, seal)
   }
 
-  /** The context in clear, and its token sealed. */
-  const sealed = ({ authToken, ...open }: RequestContext): [string, Uint8Array | null] => [
-    JSON.stringify(open),
-    authToken === null ? null : seal.seal(authToken),
-  ]
-
   return {
     addJob(request: JobRequest, context: RequestContext): Job {
       const { record } = request.backup
-      const [open, token] = sealed(context)
+      const [open, token] = sealedContext(context, seal)
       const texts = [JSON.stringify(request), open, token, JSON.stringify(record)]
       return toJob(insert.get(randomUUID(), jobKey(request), ...texts, randomUUID()))
     },
@@ -311,7 +319,7 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
     refreshToken(job: Job, { projectId, authToken, serviceCatalog }: RequestContext): Job {
       const { context } = job
       if (authToken === null || projectId !== context.projectId) return job
-      const [open, token] = sealed({ ...context, authToken, serviceCatalog })
+      const [open, token] = sealedContext({ ...context, authToken, serviceCatalog }, seal)
       return toJob(setToken.get(open, token, job.id))
     },
     unfinished: (): readonly Job[] => unfinished.all().map(toJob),
@@ -341,12 +349,10 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
 }
 
 function jobOf(row: Row, seal: TokenSeal): Job {
-  const token = row['token']
-  const authToken = token instanceof Uint8Array ? seal.open(token) : null
   return {
     id: String(row['id']),
     request: JSON.parse(String(row['request'])),
-    context: { ...JSON.parse(String(row['context'])), authToken },
+    context: openContext(row, seal),
     record: JSON.parse(String(row['record'])),
     run: String(row['run']),
     starts: Number(row['starts']),

@@ -1,20 +1,20 @@
 import process from 'node:process'
 
+import type { LogLevel } from '../../ports/log.ts'
 import type { Plain, PlainFields } from './plain-fields.ts'
 
 export type LogFormat = 'oslo' | 'json' | 'journald'
 
-export type Level = 'debug' | 'info' | 'warn' | 'error'
-
 /** What one line tells. */
 export type LogEntry = {
-  readonly level: Level
+  readonly level: LogLevel
+  /** Of the log that tells it. */
+  readonly name: string
   readonly message: string
   readonly fields: PlainFields
   readonly at: Date
 }
 
-const program = 'cinder_backup_agent'
 const lineCharactersMax = 16_384
 
 const levelNames = { debug: 'DEBUG', info: 'INFO', warn: 'WARNING', error: 'ERROR' } as const
@@ -49,11 +49,11 @@ function shortened(format: LogFormat, entry: LogEntry): string {
   return formatLine(format, { ...entry, message: entry.message.slice(0, 4096), fields })
 }
 
-function jsonLine({ level, message, fields, at }: LogEntry): string {
+function jsonLine({ level, name, message, fields, at }: LogEntry): string {
   const own = {
     timestamp: at.toISOString(),
     level: levelNames[level],
-    name: program,
+    name,
     process: process.pid,
     message,
   }
@@ -68,13 +68,13 @@ function jsonLine({ level, message, fields, at }: LogEntry): string {
  * `2026-11-22 10:11:12.345 PID LEVEL cinder_backup_agent [req-… user project] message key=value`, in
  * local time as oslo.log writes it. journald keeps time and process itself and takes a priority.
  */
-function textLine(format: LogFormat, { level, message, fields, at }: LogEntry): string {
+function textLine(format: LogFormat, { level, name, message, fields, at }: LogEntry): string {
   const { request_id: requestId, user_id: userId, project_id: projectId, ...rest } = fields
   const ids = [requestId, userId, projectId]
   const who = ids.every((id) => id === undefined || id === null) ? '-' : ids.map(bare).join(' ')
   const pairs = Object.entries(rest).flatMap(([key, value]) => textPairs(key, value))
   const head = format === 'journald' ? `<${priorities[level]}>` : `${localTime(at)} ${process.pid} `
-  const text = [`${levelNames[level]} ${program} [${who}]`, message, ...pairs].join(' ')
+  const text = [`${levelNames[level]} ${name} [${who}]`, message, ...pairs].join(' ')
   return head + printable(text)
 }
 

@@ -3,16 +3,17 @@ import { Writable } from 'node:stream'
 import { createLogger, format, transports } from 'winston'
 
 import { now } from '../../lib/clock.ts'
-import type { Log, LogFields } from '../../ports/log.ts'
-import { formatLine, type Level, type LogEntry, type LogFormat } from './line-format.ts'
+import type { Log, LogFields, LogLevel, LogLevels, SecretKeeper } from '../../ports/log.ts'
+import { levelTable, rootName } from './level-table.ts'
+import { formatLine, type LogEntry, type LogFormat } from './line-format.ts'
 import { type LineSink, lineSink } from './line-sink.ts'
 import { plainFields, plainText } from './plain-fields.ts'
 import { secretValues } from './secrets.ts'
 
 export type LogOptions = {
   readonly format: LogFormat
-  /** The least important level that is still written. */
-  readonly level: Level
+  /** The least important level that is still written, until it is set anew. */
+  readonly level: LogLevel
   /** null: standard error. */
   readonly file: string | null
   /** Values that no line may show. */
@@ -21,10 +22,10 @@ export type LogOptions = {
 
 /** A log that can be told what to hide. Disposing it writes what is left. */
 export type WinstonLog = Log &
-  AsyncDisposable & {
-    /** Hides `value` in every line from now on, those of children included. */
-    addSecret(value: string): void
-  }
+  LogLevels &
+  AsyncDisposable &
+  /** A value is hidden in every line from then on, those of children included. */
+  SecretKeeper
 
 // Source: triple-beam, by which winston's formats hand on the finished line.
 const finishedLine = Symbol.for('message')
@@ -33,14 +34,16 @@ export function winstonLog(options: LogOptions): WinstonLog {
   const lostLine = (count: number) =>
     formatLine(options.format, {
       level: 'warn',
+      name: rootName,
       message: 'log lines were lost',
       fields: { count },
       at: now(),
     })
   const sink = lineSink(options.file, { lostLine })
   const secrets = secretValues(options.secrets)
+  const table = levelTable(options.level)
   const logger = createLogger({
-    level: options.level,
+    level: 'debug', // What is written is told by the table, log by log.
     levels: { error: 0, warn: 1, info: 2, debug: 3 },
     format: format((info) => {
       const entry = info as unknown as LogEntry
@@ -49,12 +52,13 @@ export function winstonLog(options: LogOptions): WinstonLog {
     transports: [new transports.Stream({ stream: writableTo(sink), eol: '' })],
   })
 
-  const logWith = (given: LogFields): Log => {
-    const tell = (level: Level) => (message: string, fields?: LogFields) => {
+  const logWith = (name: string, given: LogFields): Log => {
+    const tell = (level: LogLevel) => (message: string, fields?: LogFields) => {
       try {
-        if (!logger.isLevelEnabled(level)) return
+        if (!table.isWritten(name, level)) return
         const entry = {
           level,
+          name,
           message: plainText(message, secrets),
           fields: plainFields(secrets, given, fields),
           at: now(),
@@ -69,13 +73,17 @@ export function winstonLog(options: LogOptions): WinstonLog {
       info: tell('info'),
       warn: tell('warn'),
       error: tell('error'),
-      child: (fields) => logWith({ ...given, ...fields }),
+      child: (fields) => logWith(name, { ...given, ...fields }),
+      named: (part) => logWith(table.add(name, part), given),
     }
   }
 
   return {
-    ...logWith({}),
+    ...logWith(rootName, {}),
+    levels: table.levels,
+    setLevel: table.setLevel,
     addSecret: (value) => secrets.add(value),
+    maskSecrets: (text) => secrets.mask(text),
     [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
   }
 }

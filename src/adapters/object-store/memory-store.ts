@@ -10,7 +10,7 @@ import type {
   StreamedBody,
 } from '../../ports/object-store.ts'
 import { isWhole, noBulkDelete, wholeBytes } from './store-bodies.ts'
-import { checkObjectName, containerParts } from './store-names.ts'
+import { checkListPrefix, checkObjectName, containerParts } from './store-names.ts'
 
 const pieceBytes = 64 * 1024
 
@@ -84,6 +84,7 @@ export function memoryStore(pageLimit = 1000): ObjectStore {
     listPage: async (container, prefix, after, signal) => {
       signal.throwIfAborted()
       containerParts(container, { bytesMax: 256, mayNest: false })
+      checkListPrefix(container, prefix)
       return [...(containers.get(container) ?? [])]
         .filter(([name]) => name.startsWith(prefix) && name > after)
         .sort(([a], [b]) => (a < b ? -1 : 1))

@@ -18,7 +18,7 @@ import { CallersFailure, errnoOf, posixError } from './posix-errors.ts'
 import { type Folder, makeFolder, openFolder } from './posix-folder.ts'
 import { type Temporaries, temporaries } from './posix-temporaries.ts'
 import { isWhole, noBulkDelete, wholeBytes } from './store-bodies.ts'
-import { checkObjectName, containerParts } from './store-names.ts'
+import { checkListPrefix, checkObjectName, containerParts } from './store-names.ts'
 
 export type PosixOptions = {
   /** `backup_posix_path`. Made where it is missing. */
@@ -107,6 +107,7 @@ export function posixStore(
         getFile(folder, id, pacedSink(sink, bandwidth, signal), signal, part),
       ),
     listPage: async (container, prefix, after, signal) => {
+      checkListPrefix(container, prefix)
       const list = (folder: Folder) =>
         listFiles(folder, { prefix, after, pageLimit }, unfinished, signal)
       return orWhereMissing([], within('list', { container, name: null }, list))

@@ -13,6 +13,12 @@ export function checkObjectName({ container, name }: ObjectId): void {
   if (name.split('/').some(isDots)) throw refused(container, name, 'the name holds a dot segment')
 }
 
+/** Throws STORE_REFUSED for a beginning that no name has: sent to a store it might become another's. */
+export function checkListPrefix(container: string, prefix: string): void {
+  if (isPlainText(prefix)) return
+  throw refused(container, prefix, 'it holds control characters or half a character')
+}
+
 /**
  * The parts of a container's name: one, or several where the store's containers may nest. Throws
  * CONTAINER_INVALID for a name that cannot be one.

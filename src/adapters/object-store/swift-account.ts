@@ -75,12 +75,17 @@ async function send(
       method,
       origin,
       path: path + search,
-      headers: { ...headers, 'x-auth-token': access.token },
+      headers: { ...headers, ...tokensOf(access) },
       body: (await openBody?.(origin)) ?? null,
     },
     signal,
   )
   return { action, reply, access }
+}
+
+function tokensOf({ token, serviceToken }: StoreAccess): Readonly<Record<string, string>> {
+  const user = { 'x-auth-token': token }
+  return serviceToken === undefined ? user : { ...user, 'x-service-token': serviceToken }
 }
 
 /** Percent-encoded once, with the slashes of the object's name kept. */

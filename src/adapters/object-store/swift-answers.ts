@@ -33,7 +33,8 @@ const codeByStatus: Readonly<Record<number, ErrorCode>> = {
 
 // What an operator can do about it, where there is something.
 const advice: Partial<Record<ErrorCode, string>> = {
-  TOKEN_EXPIRED: 'also with a new token; check that swift and keystone know each other',
+  TOKEN_EXPIRED:
+    "also at the second try; check that swift and keystone know each other, and that the role of a service token is in swift's service_token_roles",
   OBJECT_TOO_LARGE: 'the object is larger than the cluster allows; use a smaller object size',
   STORE_FULL: 'a quota of the account or the container is used up; raise it or delete backups',
 }
@@ -98,12 +99,17 @@ function retryAfterMs({ headers }: SwiftAnswer): number | null {
   return Number.isNaN(untilMs - serverNowMs) ? null : Math.max(0, untilMs - serverNowMs)
 }
 
-/** Swift's errors are small pages of HTML: their words, printable, at most 200 characters. */
+const charactersMax = 200
+
+/**
+ * Swift's errors are small pages of HTML: their words, printable, at most 200 characters. The last word
+ * is whole or not there: half of a token would be known to nobody as a secret.
+ */
 function plainText(html: string): string {
-  return html
+  const text = html
     .replaceAll(/<[^>]*>/g, ' ')
     .replaceAll(/[^\x20-\x7e]+/g, ' ')
     .replaceAll(/ {2,}/g, ' ')
     .trim()
-    .slice(0, 200)
+  return text.length <= charactersMax ? text : text.slice(0, charactersMax).replace(/ ?\S*$/, '')
 }

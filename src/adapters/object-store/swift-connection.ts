@@ -4,7 +4,7 @@ import buildConnector from 'undici/lib/core/connect.js'
 import Agent from 'undici/lib/dispatcher/agent.js'
 
 import type { SwiftAction } from './swift-answers.ts'
-import type { SwiftConnection, SwiftReply } from './swift-exchange.ts'
+import { checkPlain, type SwiftConnection, type SwiftReply } from './swift-exchange.ts'
 import { connectionError, idleError } from './swift-failures.ts'
 import { trusted } from './swift-trust.ts'
 
@@ -30,7 +30,9 @@ export function openSwiftConnection(options: SwiftConnectionOptions): SwiftConne
   })
 
   return {
-    send: async (action, { method, origin, path, headers, body }, signal) => {
+    send: async (action, asked, signal) => {
+      checkPlain(action, asked)
+      const { method, origin, path, headers, body } = asked
       try {
         const answer = await request.call(agent, { origin, path, method, headers, body, signal })
         return {

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 
-import type { SwiftAction } from './swift-answers.ts'
+import { AgentError } from '../../domain/errors.ts'
+import { describe, type SwiftAction } from './swift-answers.ts'
 
 export type SwiftRequest = {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
@@ -34,6 +35,23 @@ export interface SwiftConnection extends AsyncDisposable {
    * like others. Rejects with STORE_UNAVAILABLE, or STORE_REFUSED where TLS says no.
    */
   send(action: SwiftAction, request: SwiftRequest, signal: AbortSignal): Promise<SwiftReply>
+}
+
+const plainPath = /^\/[\x21-\x7e]*$/
+const plainName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const plainValue = /^[\t\x20-\x7e]*$/
+
+/** Throws STORE_REFUSED, before a byte of it is sent, where a request would not stay one request. */
+export function checkPlain(action: SwiftAction, { path, headers }: SwiftRequest): void {
+  const areHeadersPlain = Object.entries(headers).every(
+    ([name, value]) => plainName.test(name) && plainValue.test(value),
+  )
+  if (plainPath.test(path) && areHeadersPlain) return
+  throw new AgentError(
+    'STORE_REFUSED',
+    `${describe(action)}: its path or token has characters that no request may have`,
+    { container: action.container, name: action.name },
+  )
 }
 
 // An error page worth reading is shorter.

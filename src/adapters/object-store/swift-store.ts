@@ -3,7 +3,7 @@ import type { AccessSource } from '../../ports/identity.ts'
 import type { ObjectEntry, ObjectStore } from '../../ports/object-store.ts'
 import { type Bandwidth, pacedSink, unlimited } from './bandwidth.ts'
 import { isWhole } from './store-bodies.ts'
-import { checkObjectName, containerParts } from './store-names.ts'
+import { checkListPrefix, checkObjectName, containerParts } from './store-names.ts'
 import { type Ask, type AskAccount, type Asked, swiftAccount } from './swift-account.ts'
 import { describe, isPassing, swiftError } from './swift-answers.ts'
 import { deleteInBulk } from './swift-bulk.ts'
@@ -177,6 +177,7 @@ async function listPage(
   signal: AbortSignal,
 ): Promise<readonly ObjectEntry[]> {
   const { prefix, after, limit } = page
+  checkListPrefix(container, prefix)
   const query = new URLSearchParams({ format: 'json', limit: String(limit), prefix })
   if (after !== '') query.set('marker', after)
   const list: Ask = { verb: 'list', method: 'GET', container, name: null, query }

@@ -7,6 +7,7 @@ import { AgentError } from '../../domain/errors.ts'
 import { delay } from '../../lib/clock.ts'
 import { trustedCertificates } from '../../lib/tls-trust.ts'
 import type { RabbitOptions } from './rabbit-options.ts'
+import { tlsAdvice } from './tls-advice.ts'
 import type { BrokerHost, Transport } from './transport-url.ts'
 
 const handshakeMsMax = 10_000
@@ -17,6 +18,8 @@ export type OpenConnection = {
   readonly model: ChannelModel
   /** Resolves once, when the connection is gone, with what the broker or the socket said. */
   readonly closed: Promise<AgentError>
+  /** Why the broker ended it; null where it did not, or the socket was simply lost. */
+  readonly reason: () => AgentError | null
   /** Says goodbye, waits for the answer for at most two seconds, and cuts the socket. */
   readonly close: () => Promise<void>
 }
@@ -91,7 +94,7 @@ function opened(model: ChannelModel, cut: AbortController): OpenConnection {
     cut.abort(new Error('the connection is closed'))
     await closed
   }
-  return { model, closed, close }
+  return { model, closed, close, reason: () => (said === null ? null : lostConnection(said)) }
 }
 
 /**
@@ -104,8 +107,9 @@ function lostConnection(error: Error | undefined): AgentError {
     return new AgentError(
       'BROKER_REFUSED',
       'the broker refuses queues that are neither durable nor exclusive: set ' +
-        'rabbit_quorum_queue (or amqp_durable_queues) and rabbit_transient_quorum_queue to true in ' +
-        '[oslo_messaging_rabbit] of every service, or permit transient_nonexcl_queues in rabbitmq.conf',
+        'rabbit_transient_quorum_queue = true and rabbit_quorum_queue (or amqp_durable_queues) = true ' +
+        'in [oslo_messaging_rabbit] of every service, or permit them for now by ' +
+        'deprecated_features.permit.transient_nonexcl_queues = true in rabbitmq.conf',
       {},
       error,
     )
@@ -168,7 +172,14 @@ function connectError(reason: unknown, host: BrokerHost, virtualHost: string): A
       reason,
     )
   }
-  return new AgentError('BROKER_UNAVAILABLE', `cannot connect to ${where}: ${text}`, {}, reason)
+  const advice = tlsAdvice(reason)
+  const help = advice === null ? '' : `; ${advice}`
+  return new AgentError(
+    'BROKER_UNAVAILABLE',
+    `cannot connect to ${where}: ${text}${help}`,
+    {},
+    reason,
+  )
 }
 
 /** What a broker said to a method on an open connection, as an error of ours. */

@@ -34,6 +34,7 @@ const classes: Partial<Record<ErrorCode, RemoteClass>> = {
   BACKUP_INVALID_STATE: cinder('InvalidBackup', 400),
   BACKUP_NOT_OURS: cinder('InvalidBackup', 400),
   BACKUP_NOT_FOUND: cinder('BackupNotFound', 404),
+  RECORD_INVALID: cinder('InvalidBackup', 400),
   RECORD_MISMATCH: cinder('InvalidBackup', 400),
   PROJECT_MISMATCH: cinder('NotAuthorized', 403),
   PARENT_NOT_FOUND: cinder('BackupNotFound', 404),
@@ -61,13 +62,18 @@ const messageCharactersMax = 2_000
 export function failureOf(error: AgentError): JsonObject {
   const { module, name, status } = classes[error.code] ?? driverFailure
   const message = messageOf(error).slice(0, messageCharactersMax)
+  // What Cinder's own text of the class was made of. Source: cinder/exception.py, `CinderException`.
+  const { reason } = error.context
   return {
     class: name,
     module,
     message,
     tb: ['Traceback (most recent call last):\n', `${module}.${name}: ${message}\n`],
     args: [message],
-    kwargs: status === null ? {} : { code: status },
+    kwargs: {
+      ...(typeof reason === 'string' && { reason: reason.slice(0, messageCharactersMax) }),
+      ...(status !== null && { code: status }),
+    },
     error_code: error.code,
   }
 }

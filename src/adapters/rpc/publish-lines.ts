@@ -157,7 +157,9 @@ function lineOpener<Name extends string>(
     }
     // What cannot be declared costs the connection: the next one tries again.
     const orFail = (what: string, declared: Promise<void>) =>
-      declared.catch((error: unknown) => session.fail(brokerError(`cannot declare ${what}`, error)))
+      declared.catch((error: unknown) =>
+        session.fail(session.reason() ?? brokerError(`cannot declare ${what}`, error)),
+      )
     return {
       publishers,
       ensureQueue: (queue) => orFail(`the queue ${queue}`, ensureQueue(queue)),

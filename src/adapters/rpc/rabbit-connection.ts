@@ -26,6 +26,8 @@ export type Session = {
   readonly signal: AbortSignal
   /** Gives the connection up: it is closed and, unless it is ended, opened anew. */
   readonly fail: (error: AgentError) => void
+  /** Why the broker ended the connection, where a pending call only says that it is gone. */
+  readonly reason: () => AgentError | null
 }
 
 export type SetUp = (session: Session) => Promise<void>
@@ -115,12 +117,13 @@ async function runSession(
     () => {}, // Set up, or over.
   )
   try {
-    setUp({ model: connection.model, signal: over.signal, fail }).then(
+    const { model, reason } = connection
+    setUp({ model, signal: over.signal, fail, reason }).then(
       () => {
         settingUp.abort()
         if (!over.signal.aborted) onReady()
       },
-      (error: unknown) => fail(brokerError('cannot declare or consume', error)),
+      (error: unknown) => fail(reason() ?? brokerError('cannot declare or consume', error)),
     )
     return await ended.promise
   } finally {

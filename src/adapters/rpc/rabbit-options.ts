@@ -67,6 +67,12 @@ export const rabbitDefaults: RabbitOptions = {
   sslEnforceHostnameVerification: true,
 }
 
+/** What options of few values may be, as oslo has it. */
+export const rabbitChoices = {
+  rabbit_login_method: ['PLAIN', 'AMQPLAIN', 'EXTERNAL', 'RABBIT-CR-DEMO'],
+  kombu_failover_strategy: ['round-robin', 'shuffle'],
+} as const
+
 /** Options of oslo's that change nothing here: known, so that they are no mistake. */
 export const ignoredRabbitOptions: readonly string[] = [
   'conn_pool_min_size',

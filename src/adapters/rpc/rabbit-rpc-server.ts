@@ -37,7 +37,8 @@ const stopMsMax = 2_000
 /**
  * An RPC server of oslo.messaging over RabbitMQ, on a connection of its own. Throws
  * CONFIGURATION_INVALID; connects once `serve` is called, which rejects with BROKER_REFUSED where
- * `declare` is `strict` and a queue exists with other flags.
+ * `declare` is `strict` and a queue exists with other flags, or where the broker permits no queues of
+ * the kind that is configured.
  */
 export function connectRabbitServer(
   options: RabbitServerOptions,
@@ -92,7 +93,8 @@ export function connectRabbitServer(
         try {
           subscription = await subscribe(session)
           first.resolve()
-        } catch (error) {
+        } catch (cause) {
+          const error = session.reason() ?? cause
           if (hasCode(error, 'BROKER_REFUSED')) first.reject(error)
           throw error
         }
@@ -151,7 +153,11 @@ function subscriber(
       channel,
       subscriptionsOf(topology, limits),
       (message, source) => void onDelivery(message, source),
-      (queue) => lost(`the broker cancelled the consumer of ${queue}: its queue is gone`),
+      (queue) => {
+        // Another stream of the same name counts its messages anew.
+        if (queue === topology.fanoutQueue) streamOffset = 'last'
+        lost(`the broker cancelled the consumer of ${queue}: its queue is gone`)
+      },
     )
     await consumers.want(wanted.current())
     return { channel, want: consumers.want }

@@ -190,6 +190,6 @@ function logPoison({ body, source }: Incoming, error: AgentError, log: Log): voi
 
 function harmlessHead(body: Uint8Array): string {
   const head = Buffer.from(body.subarray(0, 120)).toString('latin1')
-  const secret = head.search(/token|secret|passw|auth/i)
+  const secret = head.search(/token|secret|passw|auth|cred|[_-]key|:\/\/|[\w+/=]{24,}/i)
   return JSON.stringify(secret === -1 ? head : head.slice(0, secret))
 }

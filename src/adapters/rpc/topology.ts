@@ -194,4 +194,11 @@ function checkOptions(options: RabbitOptions): void {
       'rabbit_stream_fanout needs rabbit_transient_quorum_queue = true as well',
     )
   }
+  if (options.rabbitStreamFanout && options.rabbitQosPrefetchCount <= 0) {
+    // A stream is handed out by credit: the broker refuses a consumer without a limit.
+    throw new AgentError(
+      'CONFIGURATION_INVALID',
+      'rabbit_stream_fanout needs rabbit_qos_prefetch_count of 1 or more as well',
+    )
+  }
 }

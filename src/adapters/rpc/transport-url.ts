@@ -1,5 +1,10 @@
 import { AgentError } from '../../domain/errors.ts'
-import { ignoredRabbitOptions, type RabbitOptions, rabbitDefaults } from './rabbit-options.ts'
+import {
+  ignoredRabbitOptions,
+  type RabbitOptions,
+  rabbitChoices,
+  rabbitDefaults,
+} from './rabbit-options.ts'
 
 export type BrokerHost = {
   readonly hostname: string // Without the brackets of an IPv6 address.
@@ -80,7 +85,12 @@ function valueLike(
   text: string,
   name: string,
 ): boolean | number | string {
-  if (typeof fallback === 'string') return text
+  if (typeof fallback === 'string') {
+    const choices: readonly (readonly [string, readonly string[]])[] = Object.entries(rabbitChoices)
+    const allowed = choices.find(([option]) => option === name)?.[1]
+    if (allowed === undefined || allowed.includes(text)) return text
+    throw refused(`sets ${name} to what is none of ${allowed.join(', ')}`)
+  }
   if (typeof fallback === 'number') {
     const value = Number(text)
     if (text.trim() === '' || !Number.isFinite(value)) {

@@ -51,21 +51,26 @@ export function backupFromPrimitive(json: Json | undefined, path = 'backup'): Ba
   return chain
 }
 
-/** A backup as Cinder's services send it. A parent that is not known is left out, as not loaded. */
-export function backupToPrimitive({ record, parent }: BackupWithParents): JsonObject {
-  const times = {
+/** The fields of a backup in the order and form in which versioned objects carry them. */
+export function backupFields(record: BackupRecord): JsonObject {
+  return {
+    ...recordOf({ ...record }, 'record'),
     data_timestamp: wireTime(record.data_timestamp),
     created_at: wireTime(record.created_at),
     updated_at: wireTime(record.updated_at),
     deleted_at: wireTime(record.deleted_at),
   }
+}
+
+/** A backup as Cinder's services send it. A parent that is not known is left out, as not loaded. */
+export function backupToPrimitive({ record, parent }: BackupWithParents): JsonObject {
   const nested = parent === null ? null : backupToPrimitive(parent)
   const isUnknown = nested === null && record.parent_id !== null
   return {
     [nameKey]: 'Backup',
     [namespaceKey]: 'cinder',
     [versionKey]: backupVersion,
-    [dataKey]: { ...record, ...times, ...(isUnknown ? {} : { parent: nested }) },
+    [dataKey]: { ...backupFields(record), ...(isUnknown ? {} : { parent: nested }) },
   }
 }
 

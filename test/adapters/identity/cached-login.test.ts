@@ -3,6 +3,7 @@ import { test } from 'node:test'
 
 import { cachedLogin, type Login } from '#src/adapters/identity/cached-login.ts'
 import { AgentError } from '#src/domain/errors.ts'
+import type { StoreAccess } from '#src/ports/identity.ts'
 
 const never = new AbortController().signal
 const away = new AgentError('IDENTITY_UNAVAILABLE', 'keystone answered 503')
@@ -10,11 +11,12 @@ const away = new AgentError('IDENTITY_UNAVAILABLE', 'keystone answered 503')
 /** Logins with the lives and failures that are listed, and how many there were. */
 function counted(...results: readonly (number | null | AgentError)[]) {
   let count = 0
-  const source = cachedLogin(async (): Promise<Login> => {
+  const source = cachedLogin(async (): Promise<Login<StoreAccess>> => {
     const result = results[count] ?? null
     count += 1
     if (result instanceof AgentError) throw result
-    return { url: 'http://swift.example/v1/AUTH_a', token: `token-${count}`, lifetimeMs: result }
+    const access = { url: 'http://swift.example/v1/AUTH_a', token: `token-${count}` }
+    return { access, lifetimeMs: result }
   })
   return { source, count: () => count }
 }

@@ -14,6 +14,8 @@ const defaults: PerUserOptions = {
   region: null,
   allowedEndpoints: [],
   checkToken: null,
+  askToken: null,
+  service: null,
 }
 
 async function realRequest(): Promise<RequestContext> {

@@ -8,6 +8,7 @@ import { type AgentError, hasCode } from '#src/domain/errors.ts'
 import type { AccessSource } from '#src/ports/identity.ts'
 import { requestContext, testIdentity } from '../../contracts/identity.ts'
 import { type FaultProxy, faultProxy } from '../../support/fault-proxy.ts'
+import { applicationCredential } from '../../support/keystone.ts'
 import { services } from '../../support/services.ts'
 import { keystoneAccess } from '../../support/stores.ts'
 
@@ -158,6 +159,26 @@ test('keystone: a region chooses the object store, and must have one', async (t)
     code: 'ENDPOINT_NOT_FOUND',
     message: /no public object-store endpoint in region nowhere/,
   })
+})
+
+test('keystone: an application credential opens the store, by its id and by its name', async (t) => {
+  const { id, name, secret } = await applicationCredential(t, 'backup')
+  const bare = { key: '', project: null }
+
+  for (const open of [
+    { ...bare, user: '', applicationCredential: { id, name: null, secret } },
+    { ...bare, user: 'backup', applicationCredential: { id: null, name, secret } },
+  ]) {
+    const access = await openKeystone(t, open).access(signal)
+    assert.equal(access.url, (await keystoneAccess('backup')).url)
+    const headers = { 'x-auth-token': access.token }
+    assert.ok((await fetch(access.url, { method: 'HEAD', headers })).ok)
+  }
+  const wrong = { id, name: null, secret: 'wrong-secret' }
+  const error = await refusal(openKeystone(t, { ...bare, applicationCredential: wrong }))
+  assert.equal(error.code, 'CREDENTIALS_REFUSED')
+  assert.match(error.message, /answered 401; check application_credential_id or _name and /)
+  assert.ok(!inspect(error, { depth: 20 }).includes('wrong-secret'))
 })
 
 for (const [what, wrong] of [

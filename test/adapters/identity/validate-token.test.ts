@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { identityHttp } from '#src/adapters/identity/identity-http.ts'
 import { perUserIdentity } from '#src/adapters/identity/per-user-identity.ts'
-import { keystoneTokenCheck } from '#src/adapters/identity/validate-token.ts'
+import { askKeystone, tokenCheck } from '#src/adapters/identity/validate-token.ts'
 import { requestContext } from '../../contracts/identity.ts'
 import { faultProxy } from '../../support/fault-proxy.ts'
 import { keystoneToken, revokeToken } from '../../support/keystone.ts'
@@ -20,7 +20,9 @@ test('a token of the project that the request names passes, and is asked about o
     catalogInfo: 'object-store:swift:publicURL',
     region: null,
     allowedEndpoints: [],
-    checkToken: keystoneTokenCheck(proxy.inFrontOf(services().keystone.url), ask),
+    checkToken: tokenCheck(askKeystone(proxy.inFrontOf(services().keystone.url), ask)),
+    askToken: null,
+    service: null,
   })
   const source = identity.accessFor(requestContext({ authToken: token, projectId }), projectId)
 
@@ -34,7 +36,7 @@ test('a token of the project that the request names passes, and is asked about o
 test('a token of another project than the request names is PROJECT_MISMATCH', async () => {
   const { token } = await keystoneToken('demo')
   const other = await keystoneToken('other')
-  const check = keystoneTokenCheck(services().keystone.url, ask)
+  const check = tokenCheck(askKeystone(services().keystone.url, ask))
 
   await assert.rejects(check(token, other.projectId, signal), { code: 'PROJECT_MISMATCH' })
   await assert.rejects(check(token, null, signal), { code: 'PROJECT_MISMATCH' })
@@ -42,7 +44,7 @@ test('a token of another project than the request names is PROJECT_MISMATCH', as
 
 test('a token that was revoked, or never was one, is TOKEN_EXPIRED', async () => {
   const user = await keystoneToken('demo')
-  const check = keystoneTokenCheck(services().keystone.url, ask)
+  const check = tokenCheck(askKeystone(services().keystone.url, ask))
   await revokeToken(user)
 
   for (const token of [user.token, 'no-token']) {
@@ -57,7 +59,7 @@ test('keystone that is away is IDENTITY_UNAVAILABLE, and no token passes unseen'
   const proxy = await faultProxy(t, services().keystone.url)
   proxy.inject({ kind: 'change-body', change: () => '{}' })
   proxy.inject({ kind: 'answer', status: 503 })
-  const check = keystoneTokenCheck(proxy.inFrontOf(services().keystone.url), ask)
+  const check = tokenCheck(askKeystone(proxy.inFrontOf(services().keystone.url), ask))
 
   await assert.rejects(check(token, projectId, signal), { code: 'IDENTITY_UNAVAILABLE' })
   await assert.rejects(check(token, projectId, signal), { code: 'PROJECT_MISMATCH' })

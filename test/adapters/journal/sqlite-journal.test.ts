@@ -5,9 +5,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
+import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 
-import { memoryJournal, openJournal } from '#src/adapters/journal/sqlite-journal.ts'
+import { memoryJournal, memoryJournals, openJournal } from '#src/adapters/journal/sqlite-journal.ts'
+import { readHostKey, tokenSeal } from '#src/adapters/journal/token-seal.ts'
 import { testJournal } from '../../contracts/journal.ts'
 import { aContext, aDelivery, anEvent, aRecord, aRequest } from '../../support/builders.ts'
 
@@ -42,20 +44,65 @@ test('a job, its token and its events are there after a restart', () => {
   assert.ok(journal.nextSequence(job?.id ?? '') > 1)
 })
 
-test('no file of the state folder holds a token in clear, and none is kept after the end', () => {
+test('a journal in memory finds what the one before it left, and gives no number of its again', () => {
+  const open = memoryJournals()
+  const first = open()
+  const accepted = first.accept(aDelivery(aRequest('create')))
+  assert.ok(accepted.kind === 'new')
+  const { id } = accepted.job
+  first.begin(id, anEvent('backup.create.start'))
+  const number = first.nextSequence(id)
+  first[Symbol.dispose]()
+
+  using second = open()
+  assert.deepEqual(
+    second.unfinished().map((job) => job.id),
+    [id],
+  )
+  assert.ok(second.nextSequence(id) > number)
+})
+
+test('no file of the state folder holds a secret of a context in clear, and none is kept after the end', () => {
   const folder = stateDir()
-  const context = aContext({ authToken: 'canary-token-7461' })
+  const context = aContext({
+    authToken: 'canary-token-7461',
+    serviceCatalog: [
+      { type: 'compute', name: null, endpoints: [{ publicURL: 'http://h/canary-path-7462' }] },
+    ],
+    values: { roles: ['member'], token_info: { secret: 'canary-value-7463' } },
+  })
   using journal = openJournal(folder)
   const accepted = journal.accept(aDelivery(aRequest('create'), { context }))
   assert.ok(accepted.kind === 'new')
 
   const files = readdirSync(folder).map((name) => path.join(folder, name))
-  for (const file of files) assert.ok(!readFileSync(file).includes('canary-token-7461'), file)
+  for (const file of files) assert.ok(!readFileSync(file).includes('canary-'), file)
+  assert.deepEqual(journal.unfinished()[0]?.context, context)
   assert.equal(statSync(path.join(folder, 'journal.key')).mode & 0o777, 0o600)
 
   journal.end(accepted.job.id, { kind: 'done' }, aRecord(), [])
   const again = journal.accept(aDelivery(accepted.job.request, { context: aContext() }))
   assert.ok(again.kind === 'new')
+})
+
+test('a job of 0.1.0, whose token alone was sealed, is taken up with it', () => {
+  const folder = stateDir()
+  const context = aContext({ authToken: 'gAAAAA-old', values: { roles: ['member'] } })
+  const request = aRequest('create')
+  openJournal(folder)[Symbol.dispose]()
+  const seal = tokenSeal(readHostKey(folder))
+  const { authToken, ...open } = context
+  const columns = [JSON.stringify(request), JSON.stringify(open), seal.seal(String(authToken))]
+  using database = new DatabaseSync(path.join(folder, 'journal.sqlite'))
+  database
+    .prepare(
+      "INSERT INTO jobs (id, key, request, context, token, record, run) VALUES ('1', 'k', ?, ?, ?, ?, 'r')",
+    )
+    .run(...columns, JSON.stringify(request.backup.record))
+  database.close()
+  using journal = openJournal(folder)
+
+  assert.deepEqual(journal.unfinished()[0]?.context, context)
 })
 
 test('a second agent on the same state folder is refused with JOURNAL_LOCKED', () => {

@@ -46,7 +46,7 @@ testLog('winstonLog', () => {
       .slice(0, -1)
       .map((line) => {
         const { timestamp, level, name, process: pid, message, ...fields } = JSON.parse(line)
-        assert.equal(name, 'cinder_backup_agent')
+        assert.match(name, /^cinder_backup_agent(\.\w+)*$/)
         assert.equal(pid, process.pid)
         assert.match(timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
         const ownLevel = level === 'WARNING' ? 'warn' : level.toLowerCase()
@@ -54,6 +54,23 @@ testLog('winstonLog', () => {
       })
   }
   return { log, lines }
+})
+
+test('the level can be changed while the log is written, for its children too', async () => {
+  const lines = await written({ level: 'info' }, (log) => {
+    const child = log.child({ jobId: 'j' })
+    child.debug('first')
+    log.setLevel(() => true, 'debug')
+    child.debug('second')
+    log.setLevel(() => true, 'info')
+    log.debug('third')
+    child.info('fourth')
+  })
+
+  assert.deepEqual(
+    lines.map((line) => /first|second|third|fourth/.exec(line)?.[0]),
+    ['second', 'fourth'],
+  )
 })
 
 const ids = { requestId: 'req-1', userId: 'u1', projectId: 'p1', backupId: 'b1' }
@@ -99,6 +116,12 @@ test('an error is several words in a text format', async () => {
     line,
     '<3>ERROR cinder_backup_agent [-] failed error=STORE_FULL error_message="no room" error_context={"status":507}',
   )
+})
+
+test('a line names the part of the agent that tells it', async () => {
+  const [line = ''] = await written({ format: 'json' }, (log) => log.named('jobs').info('a'))
+
+  assert.equal(JSON.parse(line).name, 'cinder_backup_agent.jobs')
 })
 
 test('levels below the wanted one are not written', async () => {

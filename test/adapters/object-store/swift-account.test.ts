@@ -121,7 +121,7 @@ test('a new token that is refused too is TOKEN_EXPIRED, and not tried again', as
 
   await assert.rejects(store.listPage(container, '', '', signal), {
     code: 'TOKEN_EXPIRED',
-    message: `list ${container}: swift answered 401; also with a new token; check that swift and keystone know each other`,
+    message: `list ${container}: swift answered 401; also at the second try; check that swift and keystone know each other, and that the role of a service token is in swift's service_token_roles`,
   })
   assert.equal(swift.seen.length, 2)
   assert.equal(logins(keystone), 2)
@@ -145,6 +145,8 @@ test("a user's token that was revoked is TOKEN_EXPIRED, and says what to do", as
     region: null,
     allowedEndpoints: [],
     checkToken: null,
+    askToken: null,
+    service: null,
   })
   const context = requestContext({ authToken: user.token, projectId: user.projectId })
   const store = storeOf(t, identity.accessFor(context, user.projectId))

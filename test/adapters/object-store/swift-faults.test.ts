@@ -137,6 +137,16 @@ for (const [status, code, body] of [
   })
 }
 
+test("half a word of the store's own is not repeated: it may be half a token", async (t) => {
+  const { proxy, store, id } = await opened(t)
+  const body = `<p>${'word '.repeat(38)}${'x'.repeat(40)}</p>`
+  proxy.inject({ kind: 'answer', status: 409, body }, { times: 'always' })
+
+  await assert.rejects(store.putObject(id('a'), Buffer.of(1), signal), {
+    message: /409; (word ){37}word$/,
+  })
+})
+
 test('a redirect is not followed, and the token stays where it belongs', async (t) => {
   const { proxy, store, id } = await opened(t)
   let connects = 0

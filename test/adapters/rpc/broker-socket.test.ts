@@ -56,18 +56,30 @@ test('TLS with a certificate of the CA is taken, and closed again', async (t) =>
   assert.equal((await connection.closed).code, 'BROKER_UNAVAILABLE')
 })
 
-for (const kind of ['selfSigned', 'otherCa', 'expired', 'wrongName'] as const) {
-  test(`TLS with a certificate that is ${kind} is refused`, async (t) => {
+const refused = [
+  ['selfSigned', /set ssl_ca_file/],
+  ['otherCa', /set ssl_ca_file/],
+  ['expired', /expired; renew the certificate of the broker/],
+  ['notYetValid', /look at the clocks/],
+  ['wrongName', /altnames.*or set ssl_enforce_hostname_verification = false/],
+] as const
+
+for (const [kind, advice] of refused) {
+  test(`TLS with a certificate that is ${kind} is refused, and what helps is told`, async (t) => {
     const port = await tlsDoor(t, made[kind])
 
     await assert.rejects(openThrough(port, { ssl: true, sslCaFile: made.caFile }), {
       code: 'BROKER_UNAVAILABLE',
-      message: new RegExp(
-        `^cannot connect to 127.0.0.1:${port}: .*certificate|^cannot connect .*IP`,
-      ),
+      message: new RegExp(`^cannot connect to 127.0.0.1:${port}: .*${advice.source}`),
     })
   })
 }
+
+test('TLS on a port without it is told as that', async () => {
+  const opening = openThrough(services().rabbit.port, { ssl: true, sslCaFile: made.caFile })
+
+  await assert.rejects(opening, { code: 'BROKER_UNAVAILABLE', message: /speaks no TLS/ })
+})
 
 test('the name is not looked at where that is switched off, the chain still is', async (t) => {
   const options = {

@@ -108,6 +108,18 @@ for (const key of ['__proto__', '\\u005f_proto__', '__prot\\u006f__']) {
   })
 }
 
+test('the largest message with such a key takes less than a second to read', () => {
+  const body = Buffer.from(`{"__proto__": 1, "a": [${'[],'.repeat(1_398_000)}[]]}`)
+  const open = () => {
+    const before = process.cpuUsage()
+    openBody(body, json, 4 * 2 ** 20)
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / 1e6
+  }
+
+  assert.ok(Math.min(open(), open(), open()) < 1)
+})
+
 test('the deepest chain of ancestors that we serve is not too deep', () => {
   let backup = '{}'
   for (let ancestor = 0; ancestor < 1_001; ancestor += 1) {

@@ -19,20 +19,68 @@ async function ownHost(
   return { vhost, client: await plainClient(t, vhost.amqpUrl) }
 }
 
-const topologies: readonly [string, Partial<RabbitOptions>, object][] = [
-  ['oslo’s defaults', {}, { type: 'classic', durable: false, auto_delete: false }],
-  ['durable queues', { amqpDurableQueues: true }, { type: 'classic', durable: true }],
-  ['auto-delete queues', { amqpAutoDelete: true }, { type: 'classic', auto_delete: true }],
-  ['mirrored queues', { rabbitHaQueues: true }, { arguments: { 'x-ha-policy': 'all' } }],
-  ['quorum queues', { rabbitQuorumQueue: true }, { type: 'quorum', durable: true }],
+const stream = {
+  rabbitQuorumQueue: true,
+  rabbitTransientQuorumQueue: true,
+  rabbitStreamFanout: true,
+  rabbitQosPrefetchCount: 4,
+}
+
+const topologies: readonly [string, Partial<RabbitOptions>, object, object][] = [
+  ['oslo’s defaults', {}, { type: 'classic', durable: false, auto_delete: false }, {}],
+  [
+    'durable queues',
+    { amqpDurableQueues: true },
+    { type: 'classic', durable: true },
+    { durable: false, arguments: { 'x-expires': 1_800_000 } },
+  ],
+  ['auto-delete queues', { amqpAutoDelete: true }, { auto_delete: true }, { auto_delete: false }],
+  [
+    'mirrored queues',
+    { rabbitHaQueues: true, enableCancelOnFailover: true },
+    { arguments: { 'x-ha-policy': 'all' } },
+    { arguments: { 'x-ha-policy': 'all' } },
+  ],
+  [
+    'quorum queues with limits',
+    {
+      rabbitQuorumQueue: true,
+      rabbitQuorumDeliveryLimit: 7,
+      rabbitQuorumMaxMemoryLength: 1000,
+      rabbitQuorumMaxMemoryBytes: 1_000_000,
+    },
+    {
+      type: 'quorum',
+      durable: true,
+      arguments: {
+        'x-delivery-limit': 7,
+        'x-max-in-memory-length': 1000,
+        'x-max-in-memory-bytes': 1_000_000,
+      },
+    },
+    { type: 'classic' },
+  ],
   [
     'quorum queues throughout',
     { rabbitQuorumQueue: true, rabbitTransientQuorumQueue: true },
     { type: 'quorum' },
+    { type: 'quorum', arguments: { 'x-expires': 1_800_000 } },
+  ],
+  [
+    'a stream',
+    stream,
+    { type: 'quorum' },
+    { name: 'cinder-backup_fanout', type: 'stream', arguments: { 'x-max-age': '1800s' } },
+  ],
+  [
+    'managed queues that never expire',
+    { useQueueManager: true, hostname: 'node', processname: 'p', rabbitTransientQueuesTtl: 0 },
+    {},
+    { name: 'cinder-backup_fanout_node:p:1', arguments: {} },
   ],
 ]
 
-for (const [what, rabbit, expected] of topologies) {
+for (const [what, rabbit, expected, expectedFanout] of topologies) {
   test(`requests come over ${what}`, async (t) => {
     const { vhost, client } = await ownHost(t)
     const peers = rabbitPeers(t, { transportUrl: vhost.transportUrl, rabbit, declare: 'strict' })
@@ -44,9 +92,65 @@ for (const [what, rabbit, expected] of topologies) {
 
     const sources = [1, 2, 3].map(async () => (await peers.requests.next()).source)
     assert.deepEqual((await Promise.all(sources)).toSorted(), ['fanout', 'server', 'topic'])
-    const queue = (await vhost.queues()).find(({ name }) => name === 'cinder-backup')
-    assert.partialDeepStrictEqual(queue, expected)
+    const queues = await vhost.queues()
+    const named = (wanted: string | undefined) => queues.find(({ name }) => name === wanted)
+    assert.partialDeepStrictEqual(named('cinder-backup'), expected)
+    assert.partialDeepStrictEqual(named(peers.server.queues[2]), expectedFanout)
   })
+}
+
+test('a stream goes on where it was after a lost connection, each message once', async (t) => {
+  const { vhost } = await ownHost(t)
+  const peers = rabbitPeers(t, { transportUrl: vhost.transportUrl, rabbit: stream })
+  await peers.serve()
+  const fanout = async (...methods: string[]) => {
+    const client = await plainClient(t, vhost.amqpUrl)
+    for (const method of methods) {
+      client.publish('cinder-backup_fanout', '', JSON.stringify({ method, args: {} }))
+    }
+  }
+  await fanout('a', 'b')
+  assert.deepEqual([await methodOf(peers), await methodOf(peers)], ['a', 'b'])
+
+  await vhost.closeConnections()
+  await fanout('c', 'd') // The server comes back a second later.
+
+  assert.deepEqual([await methodOf(peers), await methodOf(peers)], ['c', 'd'])
+  assert.equal(peers.requests.count, 0)
+})
+
+test('a stream that was deleted is read from its end again', async (t) => {
+  const { vhost, client } = await ownHost(t)
+  const peers = rabbitPeers(t, { transportUrl: vhost.transportUrl, rabbit: stream })
+  await peers.serve()
+  for (const method of ['a', 'b', 'c']) {
+    client.publish('cinder-backup_fanout', '', JSON.stringify({ method }))
+    assert.equal(await methodOf(peers), method)
+  }
+
+  await client.channel.deleteQueue('cinder-backup_fanout')
+  await eventually(
+    () => peers.log.lines.filter(isConsuming).length === 2,
+    'the new stream is consumed',
+  )
+  client.publish('cinder-backup_fanout', '', JSON.stringify({ method: 'new' }))
+
+  assert.equal(await methodOf(peers), 'new')
+})
+
+/** What is told once all consumers of a connection are there. */
+function isConsuming({ message, fields }: ReturnType<typeof recordingLog>['lines'][number]) {
+  return message.startsWith('connected to the broker') && fields['role'] === 'consume'
+}
+
+async function methodOf(peers: ReturnType<typeof rabbitPeers>): Promise<string> {
+  await eventually(() => peers.requests.count > 0, 'a request comes', 60_000).catch(
+    (error: Error) => {
+      const told = peers.log.lines.map((line) => JSON.stringify(line)).join('\n')
+      throw new Error(`${error.message}; the log:\n${told}`)
+    },
+  )
+  return (await peers.requests.next()).method
 }
 
 test('a stop deletes the fanout queue and leaves the others', async (t) => {

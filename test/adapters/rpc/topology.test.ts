@@ -8,7 +8,7 @@ import {
   notificationTopology,
   serverTopology,
 } from '#src/adapters/rpc/topology.ts'
-import { type FrameSample, frameSample } from '../../support/wire-samples.ts'
+import { type FrameSample, frameSample, frameSampleNames } from '../../support/wire-samples.ts'
 
 const names = { controlExchange: 'openstack', topic: 'cinder-backup', host: 'backup-host-1' }
 const fanoutId = 'f'.repeat(32)
@@ -33,6 +33,12 @@ const variants: readonly [string, Partial<RabbitOptions>][] = [
     },
   ],
 ]
+
+test('every recorded topology is compared', () => {
+  const compared = variants.map(([name]) => name).filter((name) => name.startsWith('topology-'))
+
+  assert.deepEqual(compared.toSorted(), frameSampleNames('topology-'))
+})
 
 for (const [name, options] of variants) {
   const rabbit = { ...rabbitDefaults, ...options }
@@ -67,13 +73,52 @@ for (const [name, options] of variants) {
   })
 }
 
-test('a time to live of zero declares no x-expires', () => {
+test('a time to live of zero declares no x-expires, and no x-max-age of a stream', () => {
   const rabbit = { ...rabbitDefaults, rabbitTransientQueuesTtl: 0 }
 
   const { declares, fanoutQueue } = serverTopology(rabbit, names, fanoutId)
 
   const queue = declares.find((item) => item.kind === 'queue' && item.name === fanoutQueue)
   assert.deepEqual(queue?.kind === 'queue' && queue.arguments, {})
+  const stream = {
+    ...rabbit,
+    rabbitTransientQuorumQueue: true,
+    rabbitStreamFanout: true,
+    rabbitQosPrefetchCount: 1,
+  }
+  assert.deepEqual(argumentsOf('cinder-backup_fanout', stream), { 'x-queue-type': 'stream' })
+})
+
+test('limits of quorum queues are those of transient ones too', () => {
+  const limits = {
+    rabbitQuorumDeliveryLimit: 7,
+    rabbitQuorumMaxMemoryLength: 5,
+    rabbitQuorumMaxMemoryBytes: 6,
+  }
+  const rabbit = { ...rabbitDefaults, rabbitTransientQuorumQueue: true, ...limits }
+
+  assert.deepEqual(argumentsOf(`cinder-backup_fanout_${fanoutId}`, rabbit), {
+    'x-queue-type': 'quorum',
+    'x-delivery-limit': 7,
+    'x-max-in-memory-length': 5,
+    'x-max-in-memory-bytes': 6,
+    'x-expires': 1_800_000,
+  })
+  assert.deepEqual(argumentsOf('cinder-backup', rabbit), {}) // Only with rabbit_quorum_queue.
+})
+
+test('a managed fanout queue is named after host and process, and kept at the end', () => {
+  const rabbit = {
+    ...rabbitDefaults,
+    useQueueManager: true,
+    hostname: 'node-1',
+    processname: 'cinder-backup',
+  }
+
+  const { fanoutQueue, ownsFanoutQueue } = serverTopology(rabbit, names, fanoutId)
+
+  assert.equal(fanoutQueue, 'cinder-backup_fanout_node-1:cinder-backup:1')
+  assert.equal(ownsFanoutQueue, false)
 })
 
 test('memory limits of quorum queues are declared', () => {
@@ -101,13 +146,26 @@ test('cancel on failover is asked of every consumer', () => {
 
 for (const [what, options] of [
   ['mirrored and quorum queues', { rabbitHaQueues: true, rabbitQuorumQueue: true }],
-  ['a stream without transient quorum queues', { rabbitStreamFanout: true }],
+  [
+    'a stream without transient quorum queues',
+    { rabbitStreamFanout: true, rabbitQosPrefetchCount: 4 },
+  ],
+  [
+    'a stream without a prefetch count',
+    { rabbitStreamFanout: true, rabbitTransientQuorumQueue: true },
+  ],
 ] as const) {
-  test(`${what} are refused together`, () => {
+  test(`${what}: refused`, () => {
     assert.throws(() => serverTopology({ ...rabbitDefaults, ...options }, names, fanoutId), {
       code: 'CONFIGURATION_INVALID',
     })
   })
+}
+
+function argumentsOf(queue: string, rabbit: RabbitOptions): object | undefined {
+  const { declares } = serverTopology(rabbit, names, fanoutId)
+  const found = declares.find((item) => item.kind === 'queue' && item.name === queue)
+  return found?.kind === 'queue' ? found.arguments : undefined
 }
 
 /** The recorded declares of one connection, in our form. */

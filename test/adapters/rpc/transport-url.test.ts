@@ -74,6 +74,8 @@ const refused: readonly [string, RegExp][] = [
   ['rabbit://u:secret@h/?__proto__=1', /unknown option/],
   ['rabbit://u:secret@h/?ssl=maybe', /ssl to what is neither/],
   ['rabbit://u:secret@h/?rabbit_retry_interval=soon', /rabbit_retry_interval to what is not/],
+  ['rabbit://u:secret@h/?rabbit_login_method=EXTRENAL', /none of PLAIN, AMQPLAIN, EXTERNAL/],
+  ['rabbit://u:secret@h/?kombu_failover_strategy=random', /none of round-robin, shuffle/],
   ['rabbit://u:secret%@h/', /not followed by two hexadecimal digits/],
 ]
 

@@ -1,0 +1,69 @@
+import { backupFromPrimitive } from './adapters/rpc/versioned-object.ts'
+import type { BackupStatus, BackupWithParents } from './domain/backup-record.ts'
+import { AgentError } from './domain/errors.ts'
+import type { JobRequest, Operation } from './domain/job.ts'
+import type { JsonObject } from './domain/json.ts'
+import { checkAsked, mergeKnown } from './domain/request-check.ts'
+import { isUuid } from './domain/uuid.ts'
+import { volumeMetaText } from './domain/volume-meta.ts'
+import type { Journal } from './ports/journal.ts'
+import type { RpcRequest } from './ports/rpc.ts'
+import { importBase, importedRecord } from './rpc-imports.ts'
+
+/** The job that a request asks for. Throws where it does not fit the record, its asker or this agent. */
+export function jobRequestOf(
+  { args, context }: RpcRequest,
+  operation: Operation,
+  { journal, service }: { readonly journal: Pick<Journal, 'record'>; readonly service: string },
+): JobRequest {
+  const asked = backupFromPrimitive(args['backup'] ?? null)
+  const known = journal.record(asked.record.id)
+  checkAsked({ operation, asked: asked.record, known, context, service })
+  const targetVolumeId = operation === 'restore' ? uuidArgument(args, 'volume_id') : null
+  const isImport = operation === 'import'
+  const merged = isImport
+    ? importBase(asked.record, known)
+    : mergeKnown(operation, asked.record, known)
+  const backup: BackupWithParents = {
+    ...asked,
+    // Cinder's API notes it; so that the events of two restores can be told apart, so do we.
+    record: targetVolumeId === null ? merged : { ...merged, restore_volume_id: targetVolumeId },
+  }
+  return {
+    operation,
+    backup,
+    targetVolumeId,
+    volumeIsNew: operation === 'restore' && booleanArgument(args, 'volume_is_new'),
+    volumeMeta: operation === 'create' ? volumeMetaText(args['volume_meta'] ?? null) : null,
+    was: known === null ? null : { status: known.status, fail_reason: known.fail_reason },
+    imported: isImport ? { record: importedRecord(args, asked.record), before: known } : null,
+    newStatus: operation === 'reset_status' ? newStatusOf(args) : null,
+  }
+}
+
+function uuidArgument(args: JsonObject, name: string): string {
+  const value = args[name]
+  if (isUuid(value)) return value.toLowerCase()
+  throw new AgentError(
+    'ARGUMENT_INVALID',
+    `${name} must be a uuid, got ${JSON.stringify(value ?? null).slice(0, 80)}`,
+  )
+}
+
+function booleanArgument(args: JsonObject, name: string): boolean {
+  const value = args[name] ?? false
+  if (typeof value === 'boolean') return value
+  throw new AgentError(
+    'ARGUMENT_INVALID',
+    `${name} must be true or false, got ${JSON.stringify(value).slice(0, 80)}`,
+  )
+}
+
+/** What Cinder's API lets a status be reset to. Source: cinder/api/contrib/admin_actions.py, `BackupAdminController`. */
+function newStatusOf({ status }: JsonObject): BackupStatus {
+  if (status === 'available' || status === 'error') return status
+  throw new AgentError(
+    'ARGUMENT_INVALID',
+    `status must be available or error, got ${JSON.stringify(status ?? null).slice(0, 80)}`,
+  )
+}
