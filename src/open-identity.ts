@@ -47,10 +47,18 @@ function openServiceUser({ swift, identity: { serviceUser: user } }: Config): Se
 }
 
 /** Keystone, where the configuration says where it is, asked about a token by that token itself. */
-function tokenAsker({ swift, identity: { keystone } }: Config, stop: AbortSignal): AskToken | null {
+function tokenAsker(
+  { swift, identity: { keystone, validateTokens } }: Config,
+  stop: AbortSignal,
+): AskToken | null {
   if (keystone === null) return null
   const trust = trustOf(keystone, 'keystone_authtoken', swift)
-  return askKeystone(keystone.authUrl, stoppable(identityHttp({ ...trust, requestMs }), stop))
+  try {
+    return askKeystone(keystone.authUrl, stoppable(identityHttp({ ...trust, requestMs }), stop))
+  } catch (error) {
+    if (validateTokens) throw error
+    return null // Without it a token that Swift refuses has ended; nothing else needs the address.
+  }
 }
 
 type Trusting = { readonly caFile: string | null; readonly isInsecure: boolean }

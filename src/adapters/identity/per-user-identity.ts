@@ -120,7 +120,7 @@ function userAccess(
 
 function expired({ url }: StoreAccess, hasService: boolean): AgentError {
   const why = hasService
-    ? "keystone takes the request's token no more, also not with a service token: it was revoked, or ended longer ago than keystone's allow_expired_window; ask again with a new one"
+    ? "keystone takes the request's token no more, with a service token neither; it was revoked, or ended longer ago than keystone's allow_expired_window; ask again with a new one"
     : "swift refused the request's token (401) and it cannot be renewed; ask again with a new one, configure service tokens (backup_swift_service_auth), lengthen keystone's token life, or set backup_swift_auth = single_user"
   return new AgentError('TOKEN_EXPIRED', why, { url })
 }
