@@ -151,11 +151,13 @@ test('of all these nothing reached the objects of somebody else', async () => {
 
 test('every record of the log is one line of printable characters, without a secret', () => {
   const lines = agent.logText().split('\n').slice(0, -1)
+  const secret = new RegExp(`${secretCanary}[0-9a-f]`)
   assert.ok(lines.length > 1000)
   for (const line of lines) {
     assert.match(line, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \d+ [A-Z]+ cinder_backup_agent \[/)
     assert.doesNotMatch(line, /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u)
-    assert.ok(!line.includes(secretCanary), line)
+    // What comes behind it is the secret; a sender may have put it into any field.
+    assert.doesNotMatch(line, secret)
     assert.ok(line.length <= 16_384)
   }
 })

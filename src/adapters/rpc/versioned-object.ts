@@ -87,7 +87,8 @@ function dataOf(json: Json, path: string): JsonObject {
     throw invalid(path, `is a versioned object of namespace ${shown(namespace)}, not cinder`)
   }
   // Fields are only ever added within a major version.
-  if (version !== undefined && !isCompatible('1.999', String(version))) {
+  const isText = typeof version === 'string' || typeof version === 'number'
+  if (version !== undefined && !(isText && isCompatible('1.999', String(version)))) {
     throw invalid(path, `has version ${shown(version)}, not 1.x`)
   }
   const data = json[dataKey]

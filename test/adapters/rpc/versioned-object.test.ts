@@ -149,6 +149,11 @@ const refused: readonly [string, Json, RegExp][] = [
     /namespace "nova", not cinder/,
   ],
   ['version 2', { ...wrapper, 'versioned_object.version': '2.0' }, /has version "2.0", not 1\.x/],
+  [
+    'a version that cannot be made a text',
+    { ...wrapper, 'versioned_object.version': { toString: 'x', valueOf: 'x' } },
+    /has version an object, not 1\.x/,
+  ],
   ['an empty wrapper', { ...wrapper, 'versioned_object.data': 7 }, /has no versioned_object\.data/],
 ]
 
