@@ -235,8 +235,8 @@ function failedEnd(start: Start, before: BackupRecord, error: AgentError, log: L
   const status = statusAfter(operation, 'failed') ?? before.status
   const isNowhere = isRestore && error.code === 'BACKUP_NOT_FOUND'
   const record =
-    isNowhere && was?.status === 'error'
-      ? { ...before, ...was } // As its create left it.
+    isRestore && was?.status === 'error'
+      ? { ...before, ...was } // What was no good backup is none by a restore that fails.
       : { ...before, status, fail_reason }
   const extra = isRestore ? restoreRemains(error, start) : {}
   const tell = error.kind === 'rejected' ? log.warn : log.error

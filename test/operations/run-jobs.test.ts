@@ -100,30 +100,33 @@ const nowhere: RunOperation = async () => {
   throw new AgentError('BACKUP_NOT_FOUND', 'there is no metadata object')
 }
 
-test('a restore of a backup whose create failed does not make it available', async () => {
-  const agent = runnerBench({
-    restore: nowhere,
-    create: async () => {
-      throw new AgentError('STORE_UNAVAILABLE', 'swift is away')
-    },
+for (const code of ['BACKUP_NOT_FOUND', 'STORE_UNAVAILABLE'] as const)
+  test(`a restore of a backup whose create failed does not make it available: ${code}`, async () => {
+    const agent = runnerBench({
+      restore: async () => {
+        throw new AgentError(code, 'no restore')
+      },
+      create: async () => {
+        throw new AgentError('STORE_UNAVAILABLE', 'swift is away')
+      },
+    })
+    const record = aRecord({ status: 'creating' })
+
+    agent.ask(aRequest('create', record))
+    await agent.idle()
+    const was = agent.journal.record(record.id)
+    agent.ask(aRequest('restore', { ...record, status: 'restoring' }, { was }))
+    await agent.idle()
+
+    const end = agent.events().at(-1)
+    const { status, fail_reason } = end?.payload ?? {}
+    assert.deepEqual(
+      [end?.eventType, status, fail_reason],
+      ['backup.restore.error', 'error', 'STORE_UNAVAILABLE: swift is away'],
+    )
+    assert.equal(agent.journal.record(record.id)?.status, 'error')
+    await agent.stop()
   })
-  const record = aRecord({ status: 'creating' })
-
-  agent.ask(aRequest('create', record))
-  await agent.idle()
-  const was = agent.journal.record(record.id)
-  agent.ask(aRequest('restore', { ...record, status: 'restoring' }, { was }))
-  await agent.idle()
-
-  const end = agent.events().at(-1)
-  const { status, fail_reason } = end?.payload ?? {}
-  assert.deepEqual(
-    [end?.eventType, status, fail_reason],
-    ['backup.restore.error', 'error', 'STORE_UNAVAILABLE: swift is away'],
-  )
-  assert.equal(agent.journal.record(record.id)?.status, 'error')
-  await agent.stop()
-})
 
 test('a restore that overtakes the create of its backup does not stand in its way', async () => {
   const agent = runnerBench({ restore: nowhere })

@@ -7,7 +7,7 @@ import { testSeed } from '../support/volume-files.ts'
 import { simulate } from './simulate.ts'
 
 /** Seeds under which the agent, or the simulation itself, once was wrong. */
-const kept = ['300485795', '1230935369', '975983153', '1285783852', '472998241']
+const kept = ['300485795', '1230935369', '975983153', '1285783852', '472998241', '703348050']
 
 for (const seed of kept) {
   test(`seed ${seed} breaks no invariant`, async () => {
