@@ -90,10 +90,11 @@ function openSwiftStores(config: Config, lane: LaneStores, tell: Tell, hide: Hid
   }
 }
 
-/** The same, and every token of it is a secret from then on. */
+/** The same, and every token of it is a secret from then on, our own beside the user's too. */
 function hidden(source: AccessSource, hide: Hide): AccessSource {
   const noted = (access: StoreAccess): StoreAccess => {
     hide(access.token)
+    if (access.serviceToken !== undefined) hide(access.serviceToken)
     return access
   }
   return {

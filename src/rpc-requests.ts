@@ -35,8 +35,8 @@ export function jobRequestOf(
     targetVolumeId,
     volumeIsNew: operation === 'restore' && booleanArgument(args, 'volume_is_new'),
     volumeMeta: operation === 'create' ? volumeMetaText(args['volume_meta'] ?? null) : null,
-    was: known === null ? null : { status: known.status, fail_reason: known.fail_reason },
-    imported: isImport ? { record: importedRecord(args, asked.record), before: known } : null,
+    was: known,
+    imported: isImport ? importedRecord(args, asked.record) : null,
     newStatus: operation === 'reset_status' ? newStatusOf(args) : null,
   }
 }

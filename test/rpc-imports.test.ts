@@ -44,8 +44,8 @@ test('what the real API sends becomes a job, with the record that is in it', asy
   assert.deepEqual(disposition, { kind: 'accepted', jobId: job?.id, backupId: id })
   assert.equal(job?.record.volume_id, zeroId)
   assert.equal(job?.record.project_id, '145225abc71d4d8098777a77913ed99e')
-  assert.equal(job?.request.imported?.record.volume_id, '646e5d75-70c2-4d94-adcf-8882d85de1d8')
-  assert.equal(job?.request.imported?.record.project_id, 'ac4b2667464c447abd37bd3a6a5c7228')
+  assert.equal(job?.request.imported?.volume_id, '646e5d75-70c2-4d94-adcf-8882d85de1d8')
+  assert.equal(job?.request.imported?.project_id, 'ac4b2667464c447abd37bd3a6a5c7228')
 })
 
 test('a second request joins an import in hand; after its end it is run anew', async () => {
@@ -70,7 +70,7 @@ test('what this agent knows of a backup outlives an import of it that fails', as
 
   const [job] = agent.journal.unfinished()
   assert.deepEqual(job?.record, { ...record, status: 'creating' })
-  assert.deepEqual(job?.request.imported?.before, record)
+  assert.deepEqual(job?.request.was, record)
 })
 
 const refusals: readonly (readonly [string, JsonObject, string, RegExp])[] = [

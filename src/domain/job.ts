@@ -13,10 +13,10 @@ export type JobRequest = {
   readonly volumeIsNew: boolean
   /** The volume's metadata as the scheduler sent it (JSON text), to be kept with the backup. */
   readonly volumeMeta: string | null
-  /** Of an import: what the exported record says, and what was known of the backup before. */
-  readonly imported: { readonly record: BackupRecord; readonly before: BackupRecord | null } | null
-  /** How the last job left the backup; null where there was none, absent in jobs of older journals. */
-  readonly was?: Pick<BackupRecord, 'status' | 'fail_reason'> | null
+  /** Of an import: what the exported record says. */
+  readonly imported: BackupRecord | null
+  /** As the last job left the backup; null where there was none, absent in jobs of older journals. */
+  readonly was?: BackupRecord | null
   /** Of a reset: what the status shall be. */
   readonly newStatus: BackupStatus | null
 }

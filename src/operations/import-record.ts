@@ -14,7 +14,7 @@ export function importRecord(deps: ImportDeps): RunOperation {
   return async ({ job, record, log }, signal) => {
     const { imported } = job.request
     if (imported === null) throw new AgentError('ASSERTION_FAILED', 'an import without a record')
-    const place = placeOf(imported.record)
+    const place = placeOf(imported)
     const store = deps.stores.storeFor(job.context, record().project_id)
     await using file = await deps.spool.open()
     const manifest = await readManifest(store, place, file, 'BACKUP_NOT_FOUND', signal)
@@ -22,7 +22,7 @@ export function importRecord(deps: ImportDeps): RunOperation {
     const { user_id, project_id, host, fail_reason } = record()
     return {
       record: {
-        ...imported.record,
+        ...imported,
         ...{ user_id, project_id, host, fail_reason },
         parent_id: manifest.parentId,
         service: deps.service,

@@ -235,8 +235,8 @@ function failedEnd(start: Start, before: BackupRecord, error: AgentError, log: L
   const status = statusAfter(operation, 'failed') ?? before.status
   const isNowhere = isRestore && error.code === 'BACKUP_NOT_FOUND'
   const record =
-    isRestore && was?.status === 'error'
-      ? { ...before, ...was } // What was no good backup is none by a restore that fails.
+    isRestore && hasFailed(was)
+      ? { ...before, status: was.status, fail_reason: was.fail_reason }
       : { ...before, status, fail_reason }
   const extra = isRestore ? restoreRemains(error, start) : {}
   const tell = error.kind === 'rejected' ? log.warn : log.error
@@ -250,9 +250,14 @@ function failedEnd(start: Start, before: BackupRecord, error: AgentError, log: L
   })
 }
 
+/** Whether a backup was made, or deleted, in vain: a restore that fails makes it no better. */
+function hasFailed(was: BackupRecord | null | undefined): was is BackupRecord {
+  return was?.status === 'error' && was.fail_reason !== null
+}
+
 /** What the journal keeps of a backup: an import that failed is no word against one that was there. */
-function keptOf({ request }: Job, record: BackupRecord): BackupRecord {
-  return request.imported?.before ?? record
+function keptOf({ request: { operation, was } }: Job, record: BackupRecord): BackupRecord {
+  return operation === 'import' ? (was ?? record) : record
 }
 
 /** What a restore that did not end well has made of its target, as far as it is known. */

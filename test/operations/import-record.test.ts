@@ -21,7 +21,7 @@ function toImport(id: string): BackupRecord {
 }
 
 const importing = (imported: BackupRecord) =>
-  aRequest('import', toImport(imported.id), { imported: { record: imported, before: null } })
+  aRequest('import', toImport(imported.id), { imported })
 
 test('an imported record is that of the export, but belongs to who imports it', async () => {
   const bench = driverBench()

@@ -69,8 +69,8 @@ test('an import that fails is told as failed, and leaves what was known of the b
   const record = { ...before, status: 'creating' as const }
   const unknown = aRecord()
 
-  agent.ask(aRequest('import', record, { imported: { record: before, before } }))
-  agent.ask(aRequest('import', unknown, { imported: { record: unknown, before: null } }))
+  agent.ask(aRequest('import', record, { imported: before, was: before }))
+  agent.ask(aRequest('import', unknown, { imported: unknown, was: null }))
   await agent.idle()
 
   const errors = agent.events().filter(({ eventType }) => eventType === 'backup.import.error')
@@ -127,6 +127,27 @@ for (const code of ['BACKUP_NOT_FOUND', 'STORE_UNAVAILABLE'] as const)
     assert.equal(agent.journal.record(record.id)?.status, 'error')
     await agent.stop()
   })
+
+test('a backup that was not found once is no worse for it', async () => {
+  const codes = ['BACKUP_NOT_FOUND', 'STORE_UNAVAILABLE'] as const
+  let count = 0
+  const agent = runnerBench({
+    restore: async () => {
+      throw new AgentError(codes[count++] ?? 'ASSERTION_FAILED', 'no restore')
+    },
+  })
+  const record = aRecord({ status: 'restoring' })
+
+  for (const _ of codes) {
+    agent.ask(aRequest('restore', record, { was: agent.journal.record(record.id) }))
+    await agent.idle()
+  }
+
+  const errors = agent.events().filter(({ eventType }) => eventType === 'backup.restore.error')
+  const statuses = errors.map(({ payload }) => payload['status'])
+  assert.deepEqual(statuses, ['available', 'available'])
+  await agent.stop()
+})
 
 test('a restore that overtakes the create of its backup does not stand in its way', async () => {
   const agent = runnerBench({ restore: nowhere })

@@ -1,4 +1,4 @@
-import type { LogLevel, LogLevels } from '../../ports/log.ts'
+import type { Log, LogFields, LogLevel, LogLevels } from '../../ports/log.ts'
 
 /** The name of the agent's own log; those of its parts begin with it. */
 export const rootName = 'cinder_backup_agent'
@@ -27,4 +27,31 @@ export function levelTable(level: LogLevel): LevelTable {
     },
     isWritten: (name, told) => ranks[told] >= ranks[levelOf(name)],
   }
+}
+
+/** What is told before it is made a line: `given` are the fields of the log, `fields` those of the call. */
+export type Told = {
+  readonly level: LogLevel
+  readonly name: string
+  readonly message: string
+  readonly given: LogFields
+  readonly fields: LogFields | undefined
+}
+
+/** The root log with its children and parts; `write` gets what the table lets through. */
+export function levelledLog(table: LevelTable, write: (told: Told) => void): Log {
+  const logWith = (name: string, given: LogFields): Log => {
+    const tell = (level: LogLevel) => (message: string, fields?: LogFields) => {
+      if (table.isWritten(name, level)) write({ level, name, message, given, fields })
+    }
+    return {
+      debug: tell('debug'),
+      info: tell('info'),
+      warn: tell('warn'),
+      error: tell('error'),
+      child: (fields) => logWith(name, { ...given, ...fields }),
+      named: (part) => logWith(table.add(name, part), given),
+    }
+  }
+  return logWith(rootName, {})
 }

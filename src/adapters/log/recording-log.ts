@@ -1,5 +1,5 @@
-import type { Log, LogFields, LogLevel, LogLevels, SecretKeeper } from '../../ports/log.ts'
-import { levelTable, rootName } from './level-table.ts'
+import type { Log, LogLevel, LogLevels, SecretKeeper } from '../../ports/log.ts'
+import { levelledLog, levelTable } from './level-table.ts'
 import { type PlainFields, plainFields, plainText } from './plain-fields.ts'
 import { secretValues } from './secrets.ts'
 
@@ -19,26 +19,15 @@ export function recordingLog(): RecordingLog {
   const lines: RecordedLine[] = []
   const secrets = secretValues([])
   const table = levelTable('debug')
-  const logWith = (name: string, given: LogFields): Log => {
-    const tell = (level: LogLevel) => (message: string, fields?: LogFields) => {
-      if (!table.isWritten(name, level)) return
-      lines.push({
-        level,
-        message: plainText(message, secrets),
-        fields: plainFields(secrets, given, fields),
-      })
-    }
-    return {
-      debug: tell('debug'),
-      info: tell('info'),
-      warn: tell('warn'),
-      error: tell('error'),
-      child: (fields) => logWith(name, { ...given, ...fields }),
-      named: (part) => logWith(table.add(name, part), given),
-    }
-  }
+  const log = levelledLog(table, ({ level, message, given, fields }) => {
+    lines.push({
+      level,
+      message: plainText(message, secrets),
+      fields: plainFields(secrets, given, fields),
+    })
+  })
   return {
-    ...logWith(rootName, {}),
+    ...log,
     levels: table.levels,
     setLevel: table.setLevel,
     lines,

@@ -3,8 +3,8 @@ import { Writable } from 'node:stream'
 import { createLogger, format, transports } from 'winston'
 
 import { now } from '../../lib/clock.ts'
-import type { Log, LogFields, LogLevel, LogLevels, SecretKeeper } from '../../ports/log.ts'
-import { levelTable, rootName } from './level-table.ts'
+import type { Log, LogLevel, LogLevels, SecretKeeper } from '../../ports/log.ts'
+import { levelledLog, levelTable, rootName } from './level-table.ts'
 import { formatLine, type LogEntry, type LogFormat } from './line-format.ts'
 import { type LineSink, lineSink } from './line-sink.ts'
 import { plainFields, plainText } from './plain-fields.ts'
@@ -52,34 +52,21 @@ export function winstonLog(options: LogOptions): WinstonLog {
     transports: [new transports.Stream({ stream: writableTo(sink), eol: '' })],
   })
 
-  const logWith = (name: string, given: LogFields): Log => {
-    const tell = (level: LogLevel) => (message: string, fields?: LogFields) => {
-      try {
-        if (!table.isWritten(name, level)) return
-        const entry = {
-          level,
-          name,
-          message: plainText(message, secrets),
-          fields: plainFields(secrets, given, fields),
-          at: now(),
-        } satisfies LogEntry
-        logger.log(entry)
-      } catch {
-        sink.write('a line could not be logged') // Nothing known leads here; the work goes on.
-      }
+  const log = levelledLog(table, ({ level, name, message, given, fields }) => {
+    try {
+      const entry = {
+        ...{ level, name, at: now() },
+        message: plainText(message, secrets),
+        fields: plainFields(secrets, given, fields),
+      } satisfies LogEntry
+      logger.log(entry)
+    } catch {
+      sink.write('a line could not be logged') // Nothing known leads here; the work goes on.
     }
-    return {
-      debug: tell('debug'),
-      info: tell('info'),
-      warn: tell('warn'),
-      error: tell('error'),
-      child: (fields) => logWith(name, { ...given, ...fields }),
-      named: (part) => logWith(table.add(name, part), given),
-    }
-  }
+  })
 
   return {
-    ...logWith(rootName, {}),
+    ...log,
     levels: table.levels,
     setLevel: table.setLevel,
     addSecret: (value) => secrets.add(value),
