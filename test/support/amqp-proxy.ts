@@ -11,6 +11,7 @@ const methodFrame = 1
 const frameEnd = 0xce
 const queueDeclare = { classId: 50, methodId: 10 }
 const connectionClose = { classId: 10, methodId: 50 }
+const channelClose = { classId: 20, methodId: 40 }
 const durableOrExclusive = 0b110
 
 /** What RabbitMQ 4.3 says, and closes the connection, where such queues are not permitted. */
@@ -22,9 +23,11 @@ export type AmqpProxy = {
   readonly port: number
   /** Whether queues that are neither durable nor exclusive pass. */
   transientQueues: 'permitted' | 'refused'
+  /** How many connections break as soon as they close a channel, without an answer. */
+  breaksAtChannelClose: number
 }
 
-/** A door to the shared broker that treats transient queues as a newer one does. */
+/** A door to the shared broker that treats transient queues as a newer one does, and breaks when told to. */
 export async function amqpProxy(t: TestContext): Promise<AmqpProxy> {
   const { host, port } = services().rabbit
   const server = createServer((client) => {
@@ -32,19 +35,33 @@ export async function amqpProxy(t: TestContext): Promise<AmqpProxy> {
     for (const socket of [client, broker]) socket.on('error', () => socket.destroy())
     client.on('close', () => broker.destroy())
     broker.pipe(client)
-    const isRefused = transientDeclares()
+    const methodsOf = methodReader()
     client.on('data', (data: Buffer) => {
       if (broker.destroyed) return // The goodbye after a refusal.
-      if (proxy.transientQueues === 'refused' && isRefused(data)) refuse(client, broker)
-      else broker.write(data)
+      const methods = methodsOf(data)
+      if (proxy.transientQueues === 'refused' && methods.some(isTransient)) {
+        refuse(client, broker)
+      } else if (proxy.breaksAtChannelClose > 0 && methods.some((one) => isOf(one, channelClose))) {
+        proxy.breaksAtChannelClose -= 1
+        client.resetAndDestroy()
+      } else broker.write(data)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => server.close())
   const address = server.address()
   assert.ok(typeof address === 'object' && address !== null)
-  const proxy: AmqpProxy = { port: address.port, transientQueues: 'permitted' }
+  const proxy: AmqpProxy = {
+    port: address.port,
+    transientQueues: 'permitted',
+    breaksAtChannelClose: 0,
+  }
   return proxy
+}
+
+/** The URL of the broker by way of the proxy. */
+export function throughProxy(transportUrl: string, { port }: AmqpProxy): string {
+  return transportUrl.replace(/@127\.0\.0\.1:\d+/, `@127.0.0.1:${port}`)
 }
 
 function refuse(client: Socket, broker: Socket): void {
@@ -53,8 +70,8 @@ function refuse(client: Socket, broker: Socket): void {
   client.write(closeFrame(541, transientQueuesText))
 }
 
-/** Reads what a client sends, piece by piece; tells whether a transient queue was declared in it. */
-function transientDeclares(): (data: Buffer) => boolean {
+/** Reads what a client sends, piece by piece; gives the methods that a piece completes. */
+function methodReader(): (data: Buffer) => readonly Buffer[] {
   let left = Buffer.alloc(0)
   let isGreeted = false
   return (data) => {
@@ -63,22 +80,23 @@ function transientDeclares(): (data: Buffer) => boolean {
       left = left.subarray(protocolHeaderBytes)
       isGreeted = true
     }
-    let found = false
+    const methods: Buffer[] = []
     while (isGreeted && left.length >= frameHeadBytes) {
       const end = frameHeadBytes + left.readUInt32BE(3)
       if (left.length <= end) break
-      if (left[0] === methodFrame) found ||= isTransient(left.subarray(frameHeadBytes, end))
+      if (left[0] === methodFrame) methods.push(left.subarray(frameHeadBytes, end))
       left = left.subarray(end + 1)
     }
-    return found
+    return methods
   }
 }
 
+function isOf(method: Buffer, { classId, methodId }: typeof queueDeclare): boolean {
+  return method.readUInt16BE(0) === classId && method.readUInt16BE(2) === methodId
+}
+
 function isTransient(method: Buffer): boolean {
-  const isDeclare =
-    method.readUInt16BE(0) === queueDeclare.classId &&
-    method.readUInt16BE(2) === queueDeclare.methodId
-  if (!isDeclare) return false
+  if (!isOf(method, queueDeclare)) return false
   const nameBytes = method.readUInt8(6) // After a reserved short.
   return (method.readUInt8(7 + nameBytes) & durableOrExclusive) === 0
 }

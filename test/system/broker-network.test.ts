@@ -68,7 +68,10 @@ test('a way to the broker that breaks or goes silent in mid-job costs no job and
     if (isSilent) await door.shut()
     await door.open()
     for (const { id } of [record, late]) {
-      assert.equal((await peer.ended('create', id, 60)).payload['status'], 'available')
+      const end = await peer.ended('create', id, 60).catch((error: Error) => {
+        throw new Error(`${error.message}\n${agent.log().slice(-3000)}`)
+      })
+      assert.equal(end.payload['status'], 'available')
     }
     t.diagnostic(`${isSilent ? 'a black hole' : 'a cut'} noticed after ${noticedMs} ms`)
   }

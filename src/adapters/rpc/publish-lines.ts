@@ -30,6 +30,8 @@ type Line<Name extends string> = {
   readonly ensureFanout: (topic: string) => Promise<void>
   readonly forgetQueue: (queue: string) => void
   readonly isBlocked: () => boolean
+  /** Aborts when the connection is gone. */
+  readonly gone: AbortSignal
 }
 
 /**
@@ -74,7 +76,7 @@ export function publishLines<Name extends string>(
       const either = AbortSignal.any([signal, closing.signal])
       while (true) {
         const line = await orAborted(Promise.resolve(current ?? next.promise), either)
-        const published = await orAborted(attempt(line), either)
+        const published = await whileItLasts(line, attempt(line), either)
         if (published !== 'lost') return published
         await delay(repeatMs, either)
       }
@@ -119,6 +121,20 @@ export function publishLines<Name extends string>(
       closing.abort(new AgentError('AGENT_STOPPING', 'the publisher was closed'))
       await connection.end()
     },
+  }
+}
+
+/** An attempt is lost with its connection, whatever the library still waits for. Rejects as `signal` says. */
+async function whileItLasts(
+  { gone }: Pick<Line<string>, 'gone'>,
+  attempt: Promise<Published | 'lost'>,
+  signal: AbortSignal,
+): Promise<Published | 'lost'> {
+  try {
+    return await orAborted(attempt, AbortSignal.any([signal, gone]))
+  } catch (error) {
+    if (gone.aborted && !signal.aborted) return 'lost'
+    throw error
   }
 }
 
@@ -169,6 +185,7 @@ function lineOpener<Name extends string>(
       },
       forgetQueue: (queue) => queues.delete(queue),
       isBlocked,
+      gone: session.signal,
     }
   }
 }

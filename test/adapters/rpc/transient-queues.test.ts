@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 
-import { type AmqpProxy, amqpProxy } from '../../support/amqp-proxy.ts'
+import { amqpProxy, throughProxy } from '../../support/amqp-proxy.ts'
+import { anEvent } from '../../support/builders.ts'
 import { wholeFile } from '../../support/driven-agent.ts'
 import { eventually, plainClient } from '../../support/rabbit.ts'
 import { rabbitPeers } from '../../support/rabbit-peers.ts'
@@ -15,10 +15,6 @@ const advice =
   'rabbit_transient_quorum_queue = true and rabbit_quorum_queue (or amqp_durable_queues) = true in ' +
   '[oslo_messaging_rabbit] of every service, or permit them for now by ' +
   'deprecated_features.permit.transient_nonexcl_queues = true in rabbitmq.conf'
-
-function throughProxy(transportUrl: string, { port }: AmqpProxy): string {
-  return transportUrl.replace(/@127\.0\.0\.1:\d+/, `@127.0.0.1:${port}`)
-}
 
 test('a broker that permits no transient queues stops the start, with what helps', async (t) => {
   const vhost = await rabbitVhost(wholeFile)
@@ -58,15 +54,7 @@ test('a broker that begins to refuse them is told of, and served again once it p
   const told = () => peers.log.lines.filter(({ fields }) => JSON.stringify(fields).includes(advice))
   await eventually(() => told().length > 0, 'it is told')
   const refusedNotification = peers.publisher.notify(
-    {
-      messageId: randomUUID(),
-      uniqueId: randomUUID().replaceAll('-', ''),
-      eventType: 'backup.create.start',
-      priority: 'INFO',
-      payload: {},
-      timestamp: '2026-11-23 00:20:54.573429',
-      context: {},
-    },
+    anEvent('backup.create.start'),
     AbortSignal.timeout(60_000),
   )
   await eventually(
