@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import type { HeardEvent } from '#src/adapters/rpc/rabbit-scheduler.ts'
 import type { AgentSettings } from '../support/agent.ts'
 import { aContext } from '../support/builders.ts'
 import { blockBytes, type DrivenAgent, drivenAgent, wholeFile } from '../support/driven-agent.ts'
@@ -104,7 +105,11 @@ test('while Keystone is away running jobs and new ones wait in every mode, and t
       return asked
     }),
   )
-  await sleep(2000) // Some chunks are there.
+  for (const { scheduler } of agents) {
+    const isUnderWay = ({ eventType, payload }: HeardEvent) =>
+      eventType === 'backup.createprogress' && Number(payload['bytes_done']) > 0
+    await eventually(() => scheduler.events.some(isUnderWay), 'some chunks are there', patienceMs)
+  }
 
   await real.stopKeystone()
   const later = await Promise.all(
