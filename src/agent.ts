@@ -109,6 +109,7 @@ export async function runParts(
     operations: operationsOn(deps),
     moved: () => watch.moved(),
     jobsMax: limits.jobsMax,
+    authWaitMs: config.swift.auth === 'per_user' ? config.retry.budgetMs : 0,
     onCount(count) {
       server.takeShared(count < limits.jobsMax)
       readiness.status(`${count} jobs in hand`)

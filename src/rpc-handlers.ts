@@ -224,6 +224,7 @@ function takeInHand(
       return accepted(acceptance.jobId)
     case 'joined':
       runner.watch(acceptance.job.id)
+      runner.renew(acceptance.job.id)
       return accepted(acceptance.job.id)
     case 'new':
       runner.take(acceptance.job)

@@ -3,7 +3,7 @@ import { isJsonObject, type Json, type JsonObject } from '../domain/json.ts'
 
 /** What a notification means to somebody who waits for one operation on one backup. */
 export type Heard = {
-  readonly kind: 'started' | 'progress' | 'ended' | 'failed'
+  readonly kind: 'started' | 'progress' | 'waiting' | 'ended' | 'failed'
   readonly eventType: string
   readonly payload: JsonObject
 }
@@ -30,6 +30,7 @@ export function heard(
   const kinds: Readonly<Record<string, Heard['kind']>> = {
     [`backup.${operation}.start`]: 'started',
     [`backup.${operation}progress`]: 'progress',
+    [`backup.${operation}.waiting`]: 'waiting',
     [`backup.${operation}.end`]: 'ended',
     [`backup.${operation}.error`]: 'failed',
   }

@@ -37,6 +37,20 @@ export function errorEvent(
   return notification(type, 'ERROR', payload, job.context)
 }
 
+/** `backup.<operation>.waiting`, which Cinder does not have: the job goes on when it is asked for once more. */
+export function waitingEvent(
+  job: Job,
+  record: BackupRecord,
+  sequence: number,
+  error: AgentError,
+  secondsMax: number,
+): Notification {
+  const type = `backup.${job.request.operation}.waiting`
+  const extra = { ...errorKeys(error), waits_for: 'auth', seconds_max: secondsMax }
+  const payload = payloadOf(record, { run: job.run, sequence }, extra)
+  return notification(type, 'INFO', payload, job.context)
+}
+
 /** The `.error` of a request that was refused before it became a job. */
 export function refusalEvent(
   operation: Operation,

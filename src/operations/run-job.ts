@@ -9,7 +9,7 @@ import type { Journal, Outbox } from '../ports/journal.ts'
 import type { Log } from '../ports/log.ts'
 import type { Notification, Publisher } from '../ports/rpc.ts'
 import type { Spool } from '../ports/spool.ts'
-import { errorEvent, jobEvent } from './job-events.ts'
+import { errorEvent, jobEvent, waitingEvent } from './job-events.ts'
 import type { Operations, Run } from './operation.ts'
 import { progressReport } from './report-progress.ts'
 
@@ -28,6 +28,15 @@ export type RunDeps = {
   readonly moved: () => void
 }
 
+/**
+ * What became of a start of a job. `left`: the agent's stop came first, and the job is in the journal as
+ * it was. `waiting`: it got on until its token was taken no more, and another start may go on with a new one.
+ */
+export type RunEnd =
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'left' }
+  | { readonly kind: 'waiting'; readonly job: Job }
+
 /** `stop`: the agent ends, the job goes on another time. `cancel`: nobody wants the job any more. */
 export type RunSignals = { readonly stop: AbortSignal; readonly cancel: AbortSignal }
 
@@ -40,6 +49,9 @@ const journalRetryMs = 1000
 /** A start of a job; what an earlier one left on the target of a restore is not known. */
 type Start = { readonly job: Job; readonly isFirst: boolean }
 
+/** What a job waits for a new token with. */
+type Wait = { readonly record: BackupRecord; readonly error: AgentError }
+
 /** How a job ends, its final event under the number that is given. */
 type End = (sequence: number) => {
   readonly outcome: JobOutcome
@@ -49,30 +61,38 @@ type End = (sequence: number) => {
 
 /**
  * Runs a job of the journal to its one outcome: record, final events and answers in one transaction.
- * Resolves to false where the agent's stop came first; then the job is in the journal as it was.
+ * Where `authWaitMs` is not 0, a job that has got on waits for a new token, and says so for how long.
  */
-export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): Promise<boolean> {
+export async function runJob(
+  waiting: Job,
+  signals: RunSignals,
+  deps: RunDeps,
+  authWaitMs: number,
+): Promise<RunEnd> {
   const { journal, moved } = deps
   const log = deps.log.child(idsOf(waiting))
   moved()
   try {
     const start = await beginJob(waiting, signals, deps, log)
-    const end = await workOn(start, signals, deps, log)
-    await whenWritable(
-      () => {
-        const { outcome, record, event } = end(journal.nextSequence(waiting.id))
-        journal.end(waiting.id, outcome, record, [event])
-      },
-      { log, signal: signals.stop, moved },
-    )
+    const end = await workOn(start, signals, deps, log, authWaitMs > 0)
+    const writing = { log, signal: signals.stop, moved }
+    if (typeof end !== 'function') {
+      await whenWritable(() => noteWait(start.job, end, authWaitMs, journal), writing)
+      log.warn('waiting for a new token', { error: end.error, seconds: authWaitMs / 1000 })
+      return { kind: 'waiting', job: { ...start.job, record: end.record } }
+    }
+    await whenWritable(() => {
+      const { outcome, record, event } = end(journal.nextSequence(waiting.id))
+      journal.end(waiting.id, outcome, record, [event])
+    }, writing)
     moved()
     void forgetWork(waiting.id, deps.work, log) // Nobody waits: the end is told already.
-    return true
+    return { kind: 'ended' }
   } catch (error) {
     if (!signals.stop.aborted) throw error
     noteStop(waiting.id, journal)
     log.info('left for the next start')
-    return false
+    return { kind: 'left' }
   }
 }
 
@@ -92,6 +112,13 @@ function noteStop(jobId: string, journal: Journal): void {
   } catch {
     return
   }
+}
+
+/** A start that ended for want of a token was no crash either. */
+function noteWait(job: Job, { record, error }: Wait, waitMs: number, journal: Journal): void {
+  const sequence = journal.nextSequence(job.id)
+  const event = waitingEvent(job, record, sequence, error, waitMs / 1000)
+  journal.update(job.id, { stoppedInOrder: true, event })
 }
 
 /** Where it cannot be noted now, a progress message notes it later. */
@@ -138,8 +165,14 @@ function recordToReset({ request }: Job, journal: Journal, host: string): Backup
   return { ...record, host: record.host ?? host }
 }
 
-/** Runs the operation and says how the job ends. Rejects only where `stop` came first. */
-async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log): Promise<End> {
+/** Runs the operation and says how the job ends, or what it waits with. Rejects only where `stop` came first. */
+async function workOn(
+  start: Start,
+  signals: RunSignals,
+  deps: RunDeps,
+  log: Log,
+  mayWait: boolean,
+): Promise<End | Wait> {
   const { journal, operations, moved } = deps
   const { job } = start
   const { operation } = job.request
@@ -147,6 +180,7 @@ async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log
   const signal = AbortSignal.any([stop, cancel])
   const startedMs = monotonicMs()
   let record = job.record
+  let hasMoved = job.highWaterBytes > 0
 
   try {
     await using report = progressReport(job, deps)
@@ -164,10 +198,12 @@ async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log
         record = changed
       },
       reached(bytesDone) {
+        hasMoved ||= bytesDone > 0
         moved()
         noteReached(job.id, bytesDone, journal)
       },
       progress(...done) {
+        hasMoved ||= done[0] > 0
         moved()
         report.tell(record, ...done)
       },
@@ -182,6 +218,7 @@ async function workOn(start: Start, signals: RunSignals, deps: RunDeps, log: Log
     if (cancel.aborted) return cancelledEnd(start, record, thrown, cancel.reason, log)
     stop.throwIfAborted()
     const error = reworded(toAgentError(thrown), deps.maskSecrets)
+    if (mayWait && hasMoved && error.code === 'TOKEN_EXPIRED') return { record, error }
     return failedEnd(start, record, error, log)
   }
 }

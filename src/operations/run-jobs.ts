@@ -1,6 +1,7 @@
 import { AgentError } from '../domain/errors.ts'
 import type { Job } from '../domain/job.ts'
 import { aborted } from '../lib/aborted.ts'
+import { delay } from '../lib/clock.ts'
 import type { Log } from '../ports/log.ts'
 import { type InHand, type JobQueue, jobQueue } from './job-queue.ts'
 import { type RunDeps, runJob } from './run-job.ts'
@@ -11,6 +12,9 @@ export type JobRunner = {
 
   /** A caller that waits for the end of a job: heartbeats for those that asked. */
   watch(jobId: string): void
+
+  /** The job may have a newer token: where it waits for one, it goes on. */
+  renew(jobId: string): void
 
   /** The jobs in hand for a backup, the waiting ones too. */
   inHand(backupId: string): readonly Job[]
@@ -27,11 +31,18 @@ export type JobRunner = {
 
 export type RunnerDeps = RunDeps & {
   readonly jobsMax: number
-  /** Called when a job came or went. */
+  /** How long a job that has got on waits for a new token where its own has ended; 0: it fails at once. */
+  readonly authWaitMs: number
+  /** Called when a job came or went, with how many there are that do not wait for a token. */
   readonly onCount: (count: number) => void
 }
 
 type Entry = InHand & {
+  job: Job
+  /** Aborted by the news of a token; another one takes its place then. */
+  renewal: AbortController
+  /** False when it has waited in vain. */
+  mayWait: boolean
   readonly ended: AbortController
   readonly watched: Set<string> // Callers that get heartbeats.
 }
@@ -45,6 +56,7 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
   const { journal, publisher, jobsMax, log } = deps
   const queue = jobQueue<Entry>()
   const running = new Set<Promise<void>>()
+  const resting = new Set<Entry>()
   let stopping: AbortSignal | null = null
 
   function startWhatCan(): void {
@@ -61,14 +73,31 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
 
   async function runToItsEnd(entry: Entry, stop: AbortSignal): Promise<void> {
     try {
-      const hasEnded = await runJob(entry.job, { stop, cancel: entry.cancel.signal }, deps)
-      if (!hasEnded) return
+      const authWaitMs = entry.mayWait ? deps.authWaitMs : 0
+      const signals = { stop, cancel: entry.cancel.signal }
+      const end = await runJob(entry.job, signals, deps, authWaitMs)
+      if (end.kind === 'waiting') void restAndGoOn(entry, end.job, stop)
+      if (end.kind !== 'ended') return
     } catch (error) {
       log.error('a job was left by a defect; it goes on at the next start', { error })
     }
     queue.remove(entry)
     entry.ended.abort()
-    deps.onCount(queue.size)
+    tellCount()
+  }
+
+  const tellCount = () => deps.onCount(queue.size - resting.size)
+
+  /** Leaves its place to others until there is a token, it is cancelled, or it has waited long enough. */
+  async function restAndGoOn(entry: Entry, job: Job, stop: AbortSignal): Promise<void> {
+    resting.add(entry)
+    tellCount()
+    await rest(entry, job, deps.authWaitMs, stop)
+    resting.delete(entry)
+    if (stop.aborted) return
+    queue.again(entry)
+    tellCount()
+    startWhatCan()
   }
 
   function watch(jobId: string): void {
@@ -84,16 +113,16 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
 
   return {
     take(job) {
-      const [cancel, ended] = [new AbortController(), new AbortController()]
-      const entry = { job, cancel, ended, watched: new Set<string>() }
+      const entry = entryOf(job)
       queue.add(entry)
       if (cancels(entry)) cancelOthers(entry, queue, log)
       if (job.request.operation === 'reset_status') queue.prefer(entry)
       watch(job.id)
-      deps.onCount(queue.size)
+      tellCount()
       startWhatCan()
     },
     watch,
+    renew: (jobId) => queue.get(jobId)?.renewal.abort(),
     inHand: (backupId) => queue.ofBackup(backupId).map(({ job }) => job),
     buildingOn: (backupId) => queue.buildingOn(backupId).map(({ job }) => job),
     get count() {
@@ -107,6 +136,22 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
       for (const { ended } of queue.all()) ended.abort()
     },
   }
+}
+
+function entryOf(job: Job): Entry {
+  const [cancel, ended] = [new AbortController(), new AbortController()]
+  const waits = { renewal: new AbortController(), mayWait: true }
+  return { job, cancel, ended, ...waits, watched: new Set() }
+}
+
+/** Resolves when there may be a new token, nobody wants the job any more, or it has waited long enough. */
+async function rest(entry: Entry, job: Job, waitMs: number, stop: AbortSignal): Promise<void> {
+  const { renewal, cancel } = entry
+  const woken = AbortSignal.any([stop, renewal.signal, cancel.signal])
+  await delay(waitMs, woken).catch(() => undefined)
+  entry.job = job
+  entry.mayWait = renewal.signal.aborted
+  entry.renewal = new AbortController()
 }
 
 /** Decision D29: a delete and a reset of the status cancel what else is in hand for a backup. */

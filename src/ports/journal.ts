@@ -75,7 +75,7 @@ export interface Journal {
 
   /**
    * Notes what is now so: the record, how far the job got, or that its start was cut short by a stop
-   * in order, and so does not count as a crash.
+   * in order, and so does not count as a crash; with an event that says so, if any.
    */
   update(
     jobId: string,
@@ -83,6 +83,7 @@ export interface Journal {
       readonly record?: BackupRecord
       readonly highWaterBytes?: number
       readonly stoppedInOrder?: true
+      readonly event?: Notification
     },
   ): void
 

@@ -153,7 +153,7 @@ function assignment(option: NamedOption, names: readonly string[]): fc.Arbitrary
 
 const aside = pick(
   ...['', '   ', '\t', '# a comment', '; another', '#x = y', 'unknown = 1', 'Host = X'],
-  ...['Debug: true', 'backup_swift_urll: u', 'a=b', '\u00a0host = x', '\u001f'],
+  ...['Debug: true', 'backup_swift_urll: u', 'unread_one=b', '\u00a0host = x', '\u001f'],
 )
 const goingOn = pick('  and on', '\tand on', '  # no comment', '  x = y', ' ;', ' "', ' $host')
 const broken = pick('nonsense', '[', '[]', '[open', '= x', ': y', '] [', 'a', '[x] # no', '\ufeff')

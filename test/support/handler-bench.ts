@@ -41,6 +41,7 @@ export function handlerBench(changes: Partial<HandlerDeps> = {}) {
     },
     host: 'host-1',
     jobsMax: 4,
+    authWaitMs: 0,
     log,
     maskSecrets: (text) => text,
     moved: () => undefined,

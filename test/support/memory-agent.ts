@@ -92,6 +92,7 @@ export async function memoryAgent(
   const operations = watchedOperations({ journal, store, volumes, spool, watch })
   const runner = jobRunner({
     ...{ journal, outbox: journal, publisher, host: agentHost, log, operations, jobsMax },
+    authWaitMs: 0,
     maskSecrets: log.maskSecrets,
     moved: () => undefined,
     work: spool,

@@ -16,6 +16,7 @@ export function runnerBench(
   operations: Partial<Operations>,
   jobsMax = 4,
   journal = memoryJournal(),
+  authWaitMs = 0,
 ) {
   const publisher = recordingPublisher()
   const stop = new AbortController()
@@ -34,6 +35,7 @@ export function runnerBench(
     },
     host: 'host-1',
     jobsMax,
+    authWaitMs,
     log: recordingLog(),
     maskSecrets: (text) => text.replaceAll('s3cret', '***'),
     moved: () => undefined,

@@ -27,7 +27,7 @@ test('a token that nobody issued ends in TOKEN_EXPIRED, and stays a secret', asy
   assertSecret(token, agent)
 })
 
-test('a token that is revoked in mid-backup ends it in TOKEN_EXPIRED; a new one makes it', async (t) => {
+test('a token that is revoked before the first chunk ends the backup in TOKEN_EXPIRED, or it waits; a new one makes it', async (t) => {
   const user = await keystoneToken('demo')
   const container = await swiftContainer(t, userLogin)
   const options = { ...byUrl(), backup_swift_container: container.name }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
+import type { HeardEvent } from '#src/adapters/rpc/rabbit-scheduler.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import type { AgentSettings } from '../support/agent.ts'
 import { blockBytes, type DrivenAgent, drivenAgent } from '../support/driven-agent.ts'
@@ -61,10 +62,14 @@ async function slowAgent(
     backup_swift_object_size: blockBytes,
     ...more['DEFAULT'],
   }
-  const sections = { ...more, cinder_backup_agent: { requests_max: rate } }
+  const own = { requests_max: rate, ...more['cinder_backup_agent'] }
+  const sections = { ...more, cinder_backup_agent: own }
   const agent = await drivenAgent(t, swiftSettings(options, sections), contextOf(user))
   return { agent, swift, container }
 }
+
+const chunkNames = (swift: FaultProxy) =>
+  putsOf(swift).flatMap(({ path }) => (/-\d{5}$/.test(path) ? [path] : []))
 
 const putsOf = ({ seen }: FaultProxy) => seen.filter(({ method }) => method === 'PUT')
 
@@ -101,38 +106,61 @@ test("with a service token a backup outlives its user's token, and is whole", as
   assert.equal(await restored(t, record), sha256(bytes))
 })
 
-test("without one the same backup ends with its user's token, and a new token makes it", async (t) => {
+/** The event by which a job tells that it waits, with its payload. */
+async function waiting({ scheduler }: DrivenAgent, backupId: string) {
+  const isIt = ({ eventType, payload }: HeardEvent) =>
+    payload['backup_id'] === backupId && eventType === 'backup.create.waiting'
+  await eventually(() => scheduler.events.some(isIt), 'it waits for a new token', patienceMs)
+  return scheduler.events.find(isIt)?.payload ?? {}
+}
+
+test("without one the same backup waits when its user's token has ended, and goes on with a new one", async (t) => {
   const user = await keystoneToken('demo', { short: true })
-  const { agent, container } = await slowAgent(t, user, {})
-  const bytes = diskBytes('ends', volumeBytes)
+  const { agent, container, swift } = await slowAgent(t, user, {})
+  const bytes = diskBytes('waits', volumeBytes)
   const asked = agent.asked(await agent.newVolume(bytes))
+  await agent.scheduler.ask('create', asked)
 
-  const { eventType, payload } = await agent.scheduler.run('create', asked)
-
-  assert.equal(eventType, 'backup.create.error')
+  const payload = await waiting(agent, asked.id)
   assert.equal(payload['code'], 'TOKEN_EXPIRED')
+  assert.equal(payload['status'], 'creating')
+  assert.equal(payload['host'], agent.home.host)
   assert.match(String(payload['message']), /ask again with a new one, configure service tokens/)
+  const chunksBefore = chunkNames(swift).length
+  assert.ok(chunksBefore > 2, 'it had got on')
+
   const fresh = contextOf(await keystoneToken('demo'))
   const scheduler = await startScheduler(t, agent.vhost.transportUrl, fresh)
-  const again = await scheduler.run('create', asked)
-  assert.equal(again.eventType, 'backup.create.end', String(again.payload['message']))
-  const record = scheduler.recordOf(asked.id)
+  await scheduler.ask('create', asked, {}, agent.home.host)
+  const { eventType, payload: end } = await agent.scheduler.ended('create', asked.id, patienceMs)
+
+  assert.equal(eventType, 'backup.create.end', String(end['message']))
+  assert.equal(end['run'], payload['run'], 'the same run goes on')
+  const record = agent.scheduler.recordOf(asked.id)
   const stored = await container.list()
-  assert.equal(stored.length, record.object_count + 2, 'nothing of the first try is left')
+  assert.equal(stored.length, record.object_count + 2, 'nothing is there twice')
+  const names = chunkNames(swift)
+  assert.ok(names.length - new Set(names).size <= 8, 'at most what was in flight went up twice')
+  for (const token of [user.token, String(fresh.authToken)]) assertSecret(token, agent)
   assert.equal(await restored(t, record), sha256(bytes))
 })
 
-test('a revoked token ends a backup also with a service token, and says why', async (t) => {
+test('a revoked token makes a backup wait also with a service token, and says why; in vain, it ends', async (t) => {
   const { keystone } = services()
   const user = await keystoneToken('demo')
-  const { agent, swift } = await slowAgent(t, user, withServiceUser(keystone.url))
+  const impatient = { cinder_backup_agent: { retry_budget: 2 } }
+  const options = { ...withServiceUser(keystone.url), ...impatient }
+  const { agent, swift } = await slowAgent(t, user, options)
   const asked = agent.asked(await agent.newVolume(diskBytes('revoked', volumeBytes)))
 
   await agent.scheduler.ask('create', asked)
-  await eventually(() => putsOf(swift).length > 2, 'objects go up', patienceMs)
+  await eventually(() => chunkNames(swift).length > 2, 'objects go up', patienceMs)
   await revokeToken(user)
+  const told = await waiting(agent, asked.id)
   const { eventType, payload } = await agent.scheduler.ended('create', asked.id)
 
+  assert.match(String(told['message']), /it was revoked/)
+  assert.equal(told['seconds_max'], 2)
   assert.equal(eventType, 'backup.create.error')
   assert.equal(payload['code'], 'TOKEN_EXPIRED')
   assert.match(String(payload['message']), /it was revoked/)

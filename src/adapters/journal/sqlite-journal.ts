@@ -149,7 +149,7 @@ function journalMethods(tables: Tables, { guarded, transaction, written }: Ways)
       })
       return written(job)
     },
-    update: (jobId, change) =>
+    update(jobId, change) {
       transaction(() => {
         if (change.record !== undefined) {
           tables.setJobRecord(jobId, change.record)
@@ -157,7 +157,10 @@ function journalMethods(tables: Tables, { guarded, transaction, written }: Ways)
         }
         if (change.highWaterBytes !== undefined) tables.raiseHighWater(jobId, change.highWaterBytes)
         if (change.stoppedInOrder) tables.forgetStart(jobId)
-      }),
+        if (change.event !== undefined) tables.addEvent(change.event)
+      })
+      if (change.event !== undefined) written(undefined)
+    },
     end(jobId, outcome, record, events) {
       transaction(() => {
         tables.end(jobId, outcome, record)
