@@ -20,6 +20,7 @@ import type { ObjectStore } from '#src/ports/object-store.ts'
 import type { Volumes } from '#src/ports/volumes.ts'
 
 import { aContext, aRecord, aRequest } from './builders.ts'
+import { times } from './soak.ts'
 
 // The operations on memory alone: what a job runs, without the bus and the journal.
 
@@ -44,7 +45,7 @@ export function driverBench({
   const records = new Map<string, BackupRecord>()
   const reached: number[] = []
   const log = recordingLog()
-  const signal = AbortSignal.timeout(60_000)
+  const signal = AbortSignal.timeout(times(60_000, 1_800_000))
   const layout = swiftLayout('volumebackups', 'nova')
   const memoryMax = 4 * 1024 * 1024
   const deps: CreateDeps = {
