@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import type { HeardEvent } from '#src/adapters/rpc/rabbit-scheduler.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import type { AgentSettings } from '../support/agent.ts'
+import { complaints } from '../support/asyncapi.ts'
 import { blockBytes, type DrivenAgent, drivenAgent } from '../support/driven-agent.ts'
 import { type FaultProxy, faultProxy } from '../support/fault-proxy.ts'
 import { keystoneToken, revokeToken, type UserToken } from '../support/keystone.ts'
@@ -124,6 +125,8 @@ test("without one the same backup waits when its user's token has ended, and goe
   const payload = await waiting(agent, asked.id)
   assert.equal(payload['code'], 'TOKEN_EXPIRED')
   assert.equal(payload['status'], 'creating')
+  const said = await complaints([{ name: 'Waiting/properties/payload', value: payload }])
+  assert.deepEqual(said, [[]])
   assert.equal(payload['host'], agent.home.host)
   assert.match(String(payload['message']), /ask again with a new one, configure service tokens/)
   const chunksBefore = chunkNames(swift).length
