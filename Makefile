@@ -8,6 +8,9 @@ PREFIX ?= /usr
 test:            ## check, then all tests against the real services; FILES='...': only those
 	@scripts/test $(FILES)
 
+test-cinder:     ## a real Cinder through its API, with whichever backup service; FILES='...': only those
+	@scripts/test cinder $(FILES)
+
 soak:            ## the same system tests with large counts, which they print
 	@CBA_SOAK=1 scripts/test $(or $(FILES),'test/system/**/*.test.ts')
 
@@ -58,5 +61,5 @@ packages:
 	@scripts/npm-install
 	@scripts/native --if-possible
 
-.PHONY: test soak simulate demo bench check types lint unused format services services-down packages native dist install docs
+.PHONY: test test-cinder soak simulate demo bench check types lint unused format services services-down packages native dist install docs
 .DEFAULT_GOAL := test

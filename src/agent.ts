@@ -12,10 +12,11 @@ import { pathVolumes } from './adapters/volumes/path-volumes.ts'
 import type { Config } from './config.ts'
 import type { LaneData } from './lane.ts'
 import { type StoreRates, sharedStoreRates } from './lane-stores.ts'
-import { aborted } from './lib/aborted.ts'
+import { aborted, atMost } from './lib/aborted.ts'
 import { wallClockMs } from './lib/clock.ts'
 import { every } from './lib/every.ts'
 import type { SdNotify } from './lib/sd-notify.ts'
+import { type Cinder, openCinder } from './open-database.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import { type CreateDeps, createBackup } from './operations/create-backup.ts'
 import { deleteBackup } from './operations/delete-backup.ts'
@@ -24,6 +25,7 @@ import type { Operations } from './operations/operation.ts'
 import { capabilityReport } from './operations/report-capabilities.ts'
 import { resetStatus } from './operations/reset-status.ts'
 import { restoreBackup } from './operations/restore-backup.ts'
+import type { Rows } from './operations/rows.ts'
 import { type JobRunner, jobRunner } from './operations/run-jobs.ts'
 import { sendOutbox } from './operations/send-outbox.ts'
 import { type ProgressWatch, progressWatch } from './operations/watch-progress.ts'
@@ -32,15 +34,22 @@ import type { Accelerator } from './ports/accelerator.ts'
 import type { Journal, Outbox } from './ports/journal.ts'
 import type { Lanes } from './ports/lanes.ts'
 import type { Log, LogLevels, SecretKeeper } from './ports/log.ts'
-import type { Publisher, RpcServer } from './ports/rpc.ts'
+import type { Claim, Publisher, RpcServer } from './ports/rpc.ts'
 import type { Spool } from './ports/spool.ts'
 import type { Volumes } from './ports/volumes.ts'
+import { databaseSide, messageSide } from './record-side.ts'
 import { requestHandler } from './rpc-handlers.ts'
 
 const topic = 'cinder-backup'
 
 /** Deliveries in hand from the host's own queue: each is settled by one transaction. */
 const prefetch = 8
+
+/** What a consumer that ends in order may take to go, and clocks to differ. */
+const claimMarginMs = 5_000
+
+/** How long the schedulers may take to be told that this host leaves. */
+const leaveMsMax = 2_000
 
 /** Old jobs are forgotten once an hour. */
 const forgetMs = 3_600_000
@@ -58,18 +67,28 @@ export type AgentParts = {
   readonly volumes: Volumes
   readonly lanes: Lanes
   readonly accelerator: Accelerator | null
+  /** Null: records travel with the requests. */
+  readonly cinder: Cinder | null
+}
+
+/** What is not in the configuration. */
+export type RunChoices = {
+  /** May change while the agent runs. */
+  readonly rates: StoreRates
+  /** Whether to start beside another consumer of the host's own queue. */
+  readonly isTakeOver: boolean
 }
 
 type AgentLog = Log & LogLevels & SecretKeeper
 
 /**
  * The only place that knows every part. Runs until `signal` aborts, then stops consuming, leaves the
- * jobs for the next start and closes in reverse order; `rates` may change meanwhile. Rejects where it cannot start:
- * JOURNAL_LOCKED, JOURNAL_UNAVAILABLE, CONFIGURATION_INVALID, BROKER_REFUSED.
+ * jobs for the next start and closes in reverse order. Rejects where it cannot start:
+ * JOURNAL_LOCKED, HOST_TAKEN, JOURNAL_UNAVAILABLE, CONFIGURATION_INVALID, BROKER_REFUSED.
  */
 export async function runAgent(
   config: Config,
-  rates: StoreRates,
+  { rates, isTakeOver }: RunChoices,
   log: AgentLog,
   readiness: Readiness,
   signal: AbortSignal,
@@ -84,14 +103,23 @@ export async function runAgent(
   const accelerator = findAccelerator(log)
   const volumes = pathVolumes({ ...config.volumes, accelerator })
   await using lanes = openLanes(config, stores, rates, lanesLog)
-  const parts = { journal, spool, stores, publisher, server, volumes, lanes, accelerator }
-  await runParts(parts, config, log, readiness, signal)
+  await using opened = new AsyncDisposableStack()
+  const cinder = await openCinder(
+    config,
+    { publisher, accelerator },
+    opened,
+    log.named('cinder'),
+    signal,
+  )
+  const parts = { journal, spool, stores, publisher, server, volumes, lanes, accelerator, cinder }
+  await runParts(parts, config, isTakeOver, log, readiness, signal)
 }
 
 /** `runAgent` on parts that are open; they are left open. The simulation runs it on memory alone. */
 export async function runParts(
   parts: AgentParts,
   config: Config,
+  isTakeOver: boolean,
   log: AgentLog,
   readiness: Readiness,
   signal: AbortSignal,
@@ -102,14 +130,22 @@ export async function runParts(
   const { journal, spool, stores, publisher, server } = parts
   await spool.forgetAllBut(new Set(journal.unfinished().map(({ id }) => id)))
   const [rpcLog, jobsLog, storeLog] = [log.named('rpc'), log.named('jobs'), log.named('store')]
-  const deps = { ...backupOptions(config, stores), ...parts }
+  let storeState: boolean | null = null
+  const sideParts = { journal, volumes: parts.volumes, storeState: () => storeState, log: jobsLog }
+  const side =
+    parts.cinder === null ? messageSide(sideParts) : databaseSide(parts.cinder, config, sideParts)
+  const { rows, volumes, metadata, known, capabilitiesMs: intervalMs } = side
+  const deps = {
+    ...{ ...backupOptions(config, stores), ...parts },
+    ...{ volumes, metadata, journal: known },
+  }
   const runner = jobRunner({
-    ...{ journal, outbox: journal, publisher, work: spool, host },
+    ...{ journal, outbox: journal, publisher, work: spool, host, rows },
     ...{ log: jobsLog, maskSecrets: log.maskSecrets },
     operations: operationsOn(deps),
     moved: () => watch.moved(),
     jobsMax: limits.jobsMax,
-    authWaitMs: config.swift.auth === 'per_user' ? config.retry.budgetMs : 0,
+    authWaitMs: authWaitMs(config),
     onCount(count) {
       server.takeShared(count < limits.jobsMax)
       readiness.status(`${count} jobs in hand`)
@@ -118,8 +154,12 @@ export async function runParts(
   const watch = watchdog(config, stores, () => runner.count, readiness, log)
   takeUnfinished(journal, runner, log)
 
-  const told = { publisher, host, service, availabilityZone, log: rpcLog }
+  const told = { publisher, host, service, availabilityZone, intervalMs, log: rpcLog }
   const capabilities = capabilityReport(told)
+  const onChange = (isThere: boolean) => {
+    storeState = isThere
+    capabilities.storeIs(isThere)
+  }
   const handle = requestHandler({
     ...{ journal, runner, publisher, topic, host, service },
     publishCapabilities: capabilities.ask,
@@ -128,18 +168,24 @@ export async function runParts(
     checkStore: (context) => void stores.storeFor(context, context.projectId),
     levels: log,
     log: rpcLog,
+    rows: side.handlerRows,
     signal: end.signal,
   })
+  const claimed = server.claim(claimOf(config, isTakeOver), end.signal)
+  const ours = onceOurs(claimed, side.rows)
   const working = Promise.all([
-    runner.run(end.signal),
+    ours(() => runner.run(end.signal)),
     sendOutbox({ outbox: journal, publisher, log: rpcLog }, end.signal),
-    watchStore({ probe: stores.probe, log: storeLog, onChange: capabilities.storeIs }, end.signal),
+    watchStore({ probe: stores.probe, log: storeLog, onChange }, end.signal),
+    ours(() => side.run(runner, end.signal)),
     capabilities.run(end.signal),
     watch.run(end.signal),
     forgetOld(journal, log, end.signal),
   ])
   working.catch((error: unknown) => end.abort(error)) // A defect: nothing may go on half alive.
   try {
+    await claimed
+    await side.begin(runner, end.signal)
     await server.serve(handle, end.signal)
     tellServing(config, server.queues, runner.count, log)
     readiness.ready()
@@ -150,9 +196,16 @@ export async function runParts(
   }
   readiness.stopping()
   await server.stop()
+  if (side.rows.isDatabase)
+    await atMost(leaveMsMax, capabilities.leave(AbortSignal.timeout(leaveMsMax)))
   await working
   if (!signal.aborted) throw end.signal.reason
   log.info('stopped', { jobs_left: runner.count })
+}
+
+/** The rows of a host that another serves are not ours to change; work without rows needs no broker. */
+function onceOurs(claimed: Promise<void>, { isDatabase }: Pick<Rows, 'isDatabase'>) {
+  return (run: () => Promise<unknown>) => (isDatabase ? claimed.then(run, () => undefined) : run())
 }
 
 function operationsOn(deps: CreateDeps): Operations {
@@ -171,6 +224,11 @@ function findAccelerator(log: Log): Accelerator | null {
   if (accelerator === null) log.info('no accelerator: the runtime does its work, slower', { why })
   else log.info('accelerator found', { features: accelerator.features })
   return accelerator
+}
+
+/** Only who forwarded a token can send another: Cinder's API asks for nothing twice. */
+function authWaitMs({ swift, records, retry }: Config): number {
+  return swift.auth === 'per_user' && records === 'message' ? retry.budgetMs : 0
 }
 
 /** Slower than this is nobody, unless it is told to be. */
@@ -225,6 +283,14 @@ function tellServing(config: Config, queues: readonly string[], jobs: number, lo
     log.info('no notification driver is configured: messagingv2 is used')
   }
   log.info('serving', { queues, host, records, volumes: volumes.kind, store: driver.kind, jobs })
+}
+
+/**
+ * What a host without power leaves behind is missed by RabbitMQ after one to two heartbeats of silence.
+ * Source: rabbit_heartbeat.erl.
+ */
+function claimOf({ rabbit }: Config, isTakeOver: boolean): Claim {
+  return { isTakeOver, waitMs: 2000 * rabbit.heartbeatTimeoutThreshold + claimMarginMs }
 }
 
 /** `signal`, and a way to end for a reason of our own. */

@@ -6,6 +6,7 @@ import { type Finding, located } from './config/finding.ts'
 import { logOptions } from './config/log-options.ts'
 import { type Machine, thisMachine } from './config/machine.ts'
 import { notificationDrivers, rabbitOptions } from './config/message-bus.ts'
+import { modesOf } from './config/modes.ts'
 import type { Problem } from './config/oslo-ini.ts'
 import type { Sources } from './config/read-files.ts'
 import { type Reading, readSettings } from './config/read-settings.ts'
@@ -107,16 +108,32 @@ function limits({ DEFAULT: values, cinder_backup_agent: agent }: Settings) {
   }
 }
 
+/** Cinder's database; null where none is configured. */
+function database({ database: values, DEFAULT: cinder }: Settings) {
+  if (values.connection === null) return null
+  const { max_pool_size: connectionsMax, connection_recycle_time: recycleSeconds } = values
+  return {
+    url: values.connection,
+    /** Number.MAX_SAFE_INTEGER where there is no limit, as in the next. */
+    connectionsMax: connectionsMax > 0 ? connectionsMax : Number.MAX_SAFE_INTEGER,
+    recycleMs: recycleSeconds >= 0 ? recycleSeconds * 1000 : Number.MAX_SAFE_INTEGER,
+    retryMsMax: Math.max(1, values.retry_interval) * 1000,
+    messageSeconds: cinder.message_ttl,
+    reservationSeconds: cinder.reservation_expire,
+  }
+}
+
 function build(settings: Settings, secrets: readonly string[], machine: Machine) {
   const { DEFAULT: values, cinder_backup_agent: agent } = settings
   const notifications = settings.oslo_messaging_notifications
   const transportUrl = values.transport_url
+  const modes = modesOf(settings)
   return {
     host: values.host,
     availabilityZone: values.storage_availability_zone,
     stateDir: agent.state_dir,
-    /** The only mode there is until the database is built. */
-    records: 'message',
+    records: modes.records,
+    database: modes.records === 'database' ? database(settings) : null,
     driver: backupDriver(values.backup_driver) ?? { kind: 'swift', classPath: '' },
     transport: {
       url: transportUrl,
@@ -128,14 +145,14 @@ function build(settings: Settings, secrets: readonly string[], machine: Machine)
     notifications: {
       drivers: notificationDrivers(settings),
       /** No driver is configured, and messagingv2 stands in (D25). */
-      isDriverAssumed: notifications.driver.length === 0,
+      isDriverAssumed: modes.records === 'message' && notifications.driver.length === 0,
       transportUrl: notifications.transport_url ?? transportUrl,
       topics: notifications.topics,
       /** Of progress only; -1 is for ever. */
       triesMax: notifications.retry,
     },
     volumes: {
-      kind: 'path',
+      kind: modes.volumes,
       volumePaths: agent.volume_paths,
       snapshotPaths: agent.snapshot_paths,
       volumeRoots: volumeRoots(agent),
@@ -165,6 +182,7 @@ function build(settings: Settings, secrets: readonly string[], machine: Machine)
     },
     service: {
       advertisedRpcVersion: agent.advertise_rpc,
+      isNewEnabled: values.enable_new_services,
       reportIntervalMs: values.report_interval * 1000,
       downAfterMs: serviceDownTime(values) * 1000,
       capabilitiesIntervalMs: values.backup_driver_stats_polling_interval * 1000,

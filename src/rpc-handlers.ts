@@ -18,9 +18,10 @@ import {
   publishCapabilities,
   setLogLevels,
 } from './rpc-answers.ts'
+import { takeDevice } from './rpc-devices.ts'
 import { isImportPassedOn } from './rpc-imports.ts'
 import { isCancelPassedOn } from './rpc-pass-on.ts'
-import { jobRequestOf } from './rpc-requests.ts'
+import { jobRequestOf, refusedJob } from './rpc-requests.ts'
 
 export type HandlerDeps = AnswerDeps & {
   readonly journal: Journal
@@ -45,6 +46,7 @@ type Parameter = { readonly name: string; readonly isRequired: boolean }
 type Method = { readonly parameters: readonly Parameter[] } & (
   | { readonly operation: Operation }
   | { readonly answer: Answering }
+  | { readonly takes: 'device' }
 )
 
 const required = (name: string): Parameter => ({ name, isRequired: true })
@@ -55,6 +57,10 @@ const methods: Readonly<Record<string, Method>> = {
   create_backup: {
     operation: 'create',
     parameters: [required('backup'), optional('volume_meta')],
+  },
+  continue_backup: {
+    takes: 'device',
+    parameters: [required('backup'), required('backup_device')],
   },
   restore_backup: {
     operation: 'restore',
@@ -91,11 +97,12 @@ export function requestHandler(deps: HandlerDeps): RequestHandler {
       requestId: request.context.requestId,
       source: request.source,
     })
-    const method = methodOf(request)
+    const method = methodOf(request, deps)
     checkArguments(request, method, deps.log)
     if ('answer' in method) {
       return { kind: 'answered', result: await method.answer(request, deps) }
     }
+    if ('takes' in method) return takeDevice(request, deliveryId(request), deps)
     return acceptJob(request, method.operation, deps)
   }
 }
@@ -115,7 +122,10 @@ function hideToken(token: string, { hideSecret }: HandlerDeps): void {
 }
 
 /** The texts are oslo's own. Source: oslo_messaging/rpc/dispatcher.py. */
-function methodOf({ method: name, namespace, version }: RpcRequest): Method {
+function methodOf(
+  { method: name, namespace, version }: RpcRequest,
+  { rows }: Pick<HandlerDeps, 'rows'>,
+): Method {
   if (namespace !== null || !isCompatible(servedVersion, version)) {
     throw new AgentError(
       'VERSION_UNSUPPORTED',
@@ -123,7 +133,9 @@ function methodOf({ method: name, namespace, version }: RpcRequest): Method {
     )
   }
   const method = Object.hasOwn(methods, name) ? methods[name] : undefined
-  if (method === undefined) {
+  // Nobody who keeps records with requests was ever asked for a device.
+  const isServed = method !== undefined && (rows !== null || !('takes' in method))
+  if (!isServed) {
     throw new AgentError('METHOD_UNKNOWN', `Endpoint does not support RPC method ${cut(name)}`)
   }
   return method
@@ -157,14 +169,9 @@ async function acceptJob(
   let jobRequest: JobRequest
   let acceptance: Acceptance
   try {
-    if (operation === 'import' && (await isImportPassedOn(request, deps))) {
-      return { kind: 'ignored' }
-    }
-    jobRequest = jobRequestOf(request, operation, deps)
-    if (await isCancelPassedOn(request, jobRequest, deps)) return { kind: 'ignored' }
-    if (isNothingToReset(jobRequest, deps)) return { kind: 'answered', result: null }
-    if (operation === 'reset_status') checkReset(jobRequest, deps.runner)
-    else checkHands(jobRequest, deps.runner)
+    const asked = await judge(request, operation, deps)
+    if ('kind' in asked) return asked
+    jobRequest = asked
     acceptance = accept(request, id, jobRequest, deps)
   } catch (thrown) {
     if (deps.signal.aborted) {
@@ -175,6 +182,35 @@ async function acceptJob(
     return { kind: 'ignored' }
   }
   return takeInHand(acceptance, jobRequest, deps)
+}
+
+/**
+ * The job that is asked for, or what became of the request instead. Rejects where it is refused; where
+ * rows wait for an answer it becomes a job that fails, so that they get it.
+ */
+async function judge(
+  request: RpcRequest,
+  operation: Operation,
+  deps: HandlerDeps,
+): Promise<JobRequest | Disposition> {
+  try {
+    if (operation === 'import' && (await isImportPassedOn(request, deps))) {
+      return { kind: 'ignored' }
+    }
+    const jobRequest = jobRequestOf(request, operation, deps)
+    if (await isCancelPassedOn(request, jobRequest, deps)) return { kind: 'ignored' }
+    if (isNothingToReset(jobRequest, deps)) return { kind: 'answered', result: null }
+    if (operation === 'reset_status') checkReset(jobRequest, deps.runner)
+    else checkHands(jobRequest, deps.runner)
+    return jobRequest
+  } catch (thrown) {
+    const error = reworded(toAgentError(thrown), deps.maskSecrets)
+    const isFinal = error.code !== 'BROKER_UNAVAILABLE' && error.code !== 'JOURNAL_UNAVAILABLE'
+    const hasRow = deps.rows !== null && operation !== 'reset_status'
+    const failing = hasRow && isFinal ? refusedJob(request, operation, error) : null
+    if (failing === null || deps.signal.aborted) throw error
+    return failing
+  }
 }
 
 function accept(

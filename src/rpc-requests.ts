@@ -1,24 +1,34 @@
 import { backupFromPrimitive } from './adapters/rpc/versioned-object.ts'
-import type { BackupStatus, BackupWithParents } from './domain/backup-record.ts'
+import type { BackupRecord, BackupStatus, BackupWithParents } from './domain/backup-record.ts'
 import { AgentError } from './domain/errors.ts'
 import type { JobRequest, Operation } from './domain/job.ts'
 import type { JsonObject } from './domain/json.ts'
-import { checkAsked, mergeKnown } from './domain/request-check.ts'
+import { checkAsked, checkOwner, checkReset, mergeKnown } from './domain/request-check.ts'
+import type { RequestContext } from './domain/request-context.ts'
 import { isUuid } from './domain/uuid.ts'
 import { volumeMetaText } from './domain/volume-meta.ts'
 import type { Journal } from './ports/journal.ts'
 import type { RpcRequest } from './ports/rpc.ts'
 import { importBase, importedRecord } from './rpc-imports.ts'
 
+type RequestDeps = {
+  readonly journal: Pick<Journal, 'record'>
+  readonly service: string
+  /** Null: records travel with the requests. */
+  readonly rows: unknown
+}
+
 /** The job that a request asks for. Throws where it does not fit the record, its asker or this agent. */
 export function jobRequestOf(
   { args, context }: RpcRequest,
   operation: Operation,
-  { journal, service }: { readonly journal: Pick<Journal, 'record'>; readonly service: string },
+  { journal, service, rows }: RequestDeps,
 ): JobRequest {
   const asked = backupFromPrimitive(args['backup'] ?? null)
   const known = journal.record(asked.record.id)
-  checkAsked({ operation, asked: asked.record, known, context, service })
+  // A row is the truth, and judged when the job begins: what the message says of it may be old.
+  if (rows === null) checkAsked({ operation, asked: asked.record, known, context, service })
+  else checkAsker(operation, asked.record, known, context, service)
   const targetVolumeId = operation === 'restore' ? uuidArgument(args, 'volume_id') : null
   const isImport = operation === 'import'
   const merged = isImport
@@ -66,4 +76,36 @@ function newStatusOf({ status }: JsonObject): BackupStatus {
     'ARGUMENT_INVALID',
     `status must be available or error, got ${JSON.stringify(status ?? null).slice(0, 80)}`,
   )
+}
+
+/** A job that only tells the row why it is refused; null where the record cannot be read. */
+export function refusedJob(
+  { args }: RpcRequest,
+  operation: Operation,
+  { code, message }: AgentError,
+): JobRequest | null {
+  let backup: BackupWithParents
+  try {
+    backup = backupFromPrimitive(args['backup'] ?? null)
+  } catch {
+    return null
+  }
+  const { volume_id: volumeId } = args
+  const target = isUuid(volumeId) ? volumeId.toLowerCase() : backup.record.restore_volume_id
+  return {
+    ...{ operation, backup, volumeIsNew: false, volumeMeta: null, imported: null, newStatus: null },
+    ...{ was: null, targetVolumeId: operation === 'restore' ? target : null },
+    refused: { code, message },
+  }
+}
+
+function checkAsker(
+  operation: Operation,
+  asked: BackupRecord,
+  known: BackupRecord | null,
+  context: RequestContext,
+  service: string,
+): void {
+  checkOwner(asked, known, context)
+  if (operation === 'reset_status') checkReset(asked, service)
 }

@@ -69,13 +69,19 @@ spawn_keystone() {
 
 start_keystone() {
   prepare_keystone || return
-  spawn_keystone keystone "$port_keystone" 2 || return
-  # Who may log in, and where Swift is: again when the ports have changed.
-  [ "$(cat "$home/keystone/accounts" 2>/dev/null)" != "$port_amqp" ] || return 0
-  keystone_vars | cat - <(swift_vars) | /usr/bin/python3 "$here/services.d/keystone_accounts.py" ||
-    return
-  echo "$port_amqp" >"$home/keystone/accounts"
+  spawn_keystone keystone "$port_keystone" 2 && keystone_accounts
 }
+
+# Who may log in, and where Swift and Cinder are: again when the ports or the script have changed.
+keystone_accounts() (
+  script=$here/services.d/keystone_accounts.py
+  made="$port_amqp $(sha256sum <"$script")"
+  exec 7>>"$home/keystone/lock"
+  flock 7
+  [ "$(cat "$home/keystone/accounts" 2>/dev/null)" != "$made" ] || return 0
+  { keystone_vars; swift_vars; cinder_vars; } | /usr/bin/python3 "$script" || return
+  echo "$made" >"$home/keystone/accounts"
+)
 
 start_keystone_short() {
   prepare_keystone && spawn_keystone keystone-short "$port_keystone_short" 1

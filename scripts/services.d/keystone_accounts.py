@@ -48,6 +48,10 @@ def endpoints(service, url):
             call('PATCH', '/endpoints/' + known[interface]['id'], {'endpoint': {'url': url}})
 
 
+def grant(project_id, user_id, role_id):
+    call('PUT', '/projects/%s/users/%s/roles/%s' % (project_id, user_id, role_id))
+
+
 def main():
     login()
     if not call('GET', '/regions')[0]['regions']:
@@ -55,6 +59,8 @@ def main():
     endpoints(ensure('service', 'keystone', type='identity'), VARS['KEYSTONE_URL'])
     endpoints(ensure('service', 'swift', type='object-store'),
               VARS['SWIFT_URL'] + '/v1/AUTH_%(project_id)s')
+    endpoints(ensure('service', 'cinderv3', type='volumev3'),
+              VARS['CINDER_URL'] + '/%(project_id)s')
 
     roles = {name: ensure('role', name) for name in ('admin', 'member', 'service')}
     user, service = VARS['KEYSTONE_USER_PASSWORD'], VARS['KEYSTONE_SERVICE_PASSWORD']
@@ -67,7 +73,10 @@ def main():
         project_id = ensure('project', project, domain_id='default')
         user_id = ensure('user', name, domain_id='default', password=password)
         for role in granted:
-            call('PUT', '/projects/%s/users/%s/roles/%s' % (project_id, user_id, roles[role]))
+            grant(project_id, user_id, roles[role])
+        # Who exports and imports records of a project must be an administrator in it.
+        if name in ('demo', 'other'):
+            grant(project_id, ensure('user', 'admin'), roles['admin'])
 
 
 try:

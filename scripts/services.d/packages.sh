@@ -1,15 +1,21 @@
 # Debian packages: what each process needs, and how it gets here.
 
 packages_of() {
+  local name
   case $1 in
     epmd | rabbitmq) echo rabbitmq-server ;;
     memcached) echo memcached ;;
     keystone*) echo keystone uwsgi-core uwsgi-plugin-python3 ;;
     swift-*) echo swift swift-proxy swift-account swift-container swift-object ;;
-    # What the tests call, and what their Python peers import.
-    tests) echo bzip2 e2fsprogs mount openssl nbdkit libnbd-bin fuse3 \
+    mariadb) echo mariadb-server-core mariadb-client-core ;;
+    postgresql) echo postgresql ;;
+    # os-brick, which the backup service asks about the machine, dies where there is no dmidecode.
+    cinder-*) echo cinder-common python3-cinder cinder-backup python3-pymysql python3-psycopg2 dmidecode ;;
+    # What the tests call and start, and what their Python peers import.
+    tests) echo $(for name in mariadb postgresql cinder-api; do packages_of $name; done) \
+      bzip2 e2fsprogs mount openssl nbdkit libnbd-bin fuse3 \
       libbz2-1.0 libdeflate0 libisal2 libzstd1 \
-      cinder-backup python3-cinder python3-oslo.messaging python3-zstd \
+      python3-oslo.messaging python3-zstd \
       python3-jsonschema python3-seccomp systemd util-linux ;;
     # What `make bench` measures beside the agent, and compiles.
     bench) echo restic gcc libc6-dev libssl-dev zlib1g-dev libbz2-dev libzstd-dev \

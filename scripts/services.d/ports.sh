@@ -3,7 +3,8 @@
 # folders that start at the same moment apart.
 
 port_names='amqp dist epmd management memcached keystone keystone_short
-  swift_proxy swift_tempauth swift_account swift_container swift_object'
+  swift_proxy swift_tempauth swift_account swift_container swift_object
+  mariadb postgresql cinder'
 first_port=10240 slot_ports=16
 claims=${TMPDIR:-/tmp}/cinder-backup-agent-ports-$(id -u)
 

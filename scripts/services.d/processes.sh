@@ -29,7 +29,8 @@ spawn() {
 stop_process() {
   local name=$1 pid turn
   pid=$(running "$name") || { rm -f "$run/$name.pid"; return 0; }
-  kill -TERM "$pid" 2>/dev/null || :
+  # On the usual signal PostgreSQL would wait for its clients to go.
+  kill -"$([ "$name" = postgresql ] && echo INT || echo TERM)" "$pid" 2>/dev/null || :
   for turn in $(seq 300); do
     running "$name" >/dev/null || break
     sleep 0.1

@@ -5,7 +5,7 @@ import { Command, CommanderError } from 'commander'
 
 import { toAgentError } from '../domain/errors.ts'
 import { configVerbs } from './config-verbs.ts'
-import { exitCodeOf, exitCodes } from './exit-codes.ts'
+import { exitCodeFor, exitCodes } from './exit-codes.ts'
 import { schedulerVerbs } from './scheduler-verbs.ts'
 import { configSources, type Finish, verb, withConfigOptions } from './verb.ts'
 
@@ -50,10 +50,12 @@ function withAllBelow(command: Command): readonly Command[] {
 function serveVerb(finish: Finish): Command {
   const summary = 'run the agent until it is told to stop'
   const example = 'serve --config-file /etc/cinder-backup-agent/agent.conf'
-  return withConfigOptions(verb('serve', summary, example)).action(async (_options, command) => {
-    const { serve } = await import('./serve.ts')
-    finish(await serve(configSources(command)))
-  })
+  return withConfigOptions(verb('serve', summary, example))
+    .option('--take-over', 'start even where another consumer takes the requests of this host')
+    .action(async (options: { readonly takeOver?: true }, command) => {
+      const { serve } = await import('./serve.ts')
+      finish(await serve(configSources(command), options.takeOver === true))
+    })
 }
 
 function version(): string {
@@ -69,5 +71,5 @@ function complain(error: unknown): number {
   const lines = Array.isArray(problems) ? problems.map(String) : [message]
   if (kind === 'defect') lines.push(String(failure.stack))
   process.stderr.write(lines.map((line) => `cinder-backup-agent: ${code}: ${line}\n`).join(''))
-  return exitCodeOf(code)
+  return exitCodeFor(failure)
 }

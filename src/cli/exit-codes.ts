@@ -1,6 +1,7 @@
 // How each kind of end is told to the shell. Scripts of others rely on the numbers.
 
-import { type ErrorCode, errorCodes } from '../domain/errors.ts'
+import { type AgentError, type ErrorCode, errorCodes } from '../domain/errors.ts'
+import { remoteFailureIn } from '../domain/remote-failure.ts'
 
 /** Number and meaning, as the documentation lists them. */
 export const exitCodes = {
@@ -38,6 +39,12 @@ const exits: Readonly<Record<ErrorCode, Exit>> = {
   PARENT_MISMATCH: 'refused',
   ENCRYPTION_UNSUPPORTED: 'refused',
   VOLUME_INVALID_SIZE: 'refused',
+  SNAPSHOT_INVALID_STATE: 'refused',
+  VOLUME_INVALID_STATE: 'refused',
+  DEVICE_TIMED_OUT: 'source',
+  ATTACH_FAILED: 'source',
+  DETACH_FAILED: 'failed',
+  CONNECTION_UNSUPPORTED: 'refused',
   VOLUME_NOT_FOUND: 'source',
   VOLUME_OUTSIDE_ROOTS: 'refused',
   VOLUME_IN_USE: 'locked',
@@ -63,15 +70,44 @@ const exits: Readonly<Record<ErrorCode, Exit>> = {
   CHUNK_CORRUPT: 'integrity',
   MANIFEST_INVALID: 'integrity',
   COMPRESSION_UNSUPPORTED: 'failed',
+  CALL_UNROUTABLE: 'failed',
+  CALL_TIMED_OUT: 'failed',
+  CALL_FAILED: 'failed',
+  AGENT_NOT_READY: 'unreachable',
   CONFIGURATION_INVALID: 'configuration',
   JOURNAL_UNAVAILABLE: 'failed',
+  HOST_TAKEN: 'locked',
   JOURNAL_LOCKED: 'locked',
   BROKER_UNAVAILABLE: 'failed',
   BROKER_REFUSED: 'failed',
+  RECORDS_REFUSED: 'failed',
   CRASHED_REPEATEDLY: 'failed',
   OPERATION_CANCELLED: 'cancelled',
   AGENT_STOPPING: 'cancelled',
   ASSERTION_FAILED: 'failed',
+}
+
+// What a stock cinder-backup refuses, which knows no codes of ours. Source: cinder/exception.py and
+// oslo_messaging/rpc/dispatcher.py.
+const remoteExits: Readonly<Record<string, Exit>> = {
+  BackupNotFound: 'notFound',
+  InvalidBackup: 'refused',
+  InvalidInput: 'refused',
+  InvalidVolume: 'refused',
+  NoSuchMethod: 'refused',
+  NotAuthorized: 'refused',
+  ServiceTooOld: 'refused',
+  TypeError: 'usage',
+  UnsupportedVersion: 'refused',
+  VolumeNotFound: 'source',
+}
+
+/** How a command ends; where a service that it called failed, as the service said. */
+export function exitCodeFor(error: AgentError): number {
+  const remote = remoteFailureIn(error)
+  if (remote === null) return exitCodeOf(error.code)
+  const exit = Object.hasOwn(remoteExits, remote.remoteClass) && remoteExits[remote.remoteClass]
+  return exit ? exitCodes[exit].number : exitCodeOf(error.code)
 }
 
 export function exitCodeOf(code: ErrorCode): number {

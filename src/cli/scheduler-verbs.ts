@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 
+import { exportedBy, importRequest } from './import-request.ts'
 import type { SendOptions } from './send.ts'
 import {
   createRequest,
@@ -117,6 +118,22 @@ function exportVerb(finish: Finish): Command {
     })
 }
 
+function importVerb(finish: Finish): Command {
+  const example = 'import_record --record full.json'
+  return request('import_record', 'make a backup known again, by its record or its export', example)
+    .requiredOption(
+      '--record <file>',
+      'the record of the backup; written where the import ends well',
+    )
+    .option('--backup-service <class>', 'that of an export; the record is then only written')
+    .option('--backup-url <text>', 'that of the same export')
+    .action(async ({ record = '', backupService, backupUrl }: Words, command: Command) => {
+      const { send } = await import('./send.ts')
+      const exported = exportedBy(backupService, backupUrl)
+      finish(await send(importRequest(record, exported), sendOptions(command)))
+    })
+}
+
 /** `send`: what a scheduler would ask for, or any other method with its arguments as JSON. */
 export function schedulerVerbs(finish: Finish): Command {
   const example = "check_support_to_force_delete --args '{}'"
@@ -133,4 +150,5 @@ export function schedulerVerbs(finish: Finish): Command {
     .addCommand(deleteVerb(finish))
     .addCommand(resetVerb(finish))
     .addCommand(exportVerb(finish))
+    .addCommand(importVerb(finish))
 }

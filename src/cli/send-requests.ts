@@ -117,9 +117,10 @@ export function plainRequest(method: string, argsText: string): SendRequest {
   }
 }
 
-function newRecord(
+/** The row that Cinder's API would make for a backup that does not exist yet. */
+export function newRecord(
   id: string,
-  options: CreateOptions,
+  options: Pick<CreateOptions, 'volumeId' | 'snapshotId' | 'container' | 'size'>,
   { userId, projectId }: RequestContext,
   parent: BackupWithParents | null,
 ): BackupRecord {
@@ -156,7 +157,8 @@ function newRecord(
   }
 }
 
-function readRecord(file: string): BackupWithParents {
+/** Throws BACKUP_NOT_FOUND or ARGUMENT_INVALID. */
+export function readRecord(file: string): BackupWithParents {
   let text: string
   try {
     text = readFileSync(file, 'utf8')

@@ -13,12 +13,11 @@ import type { Json, JsonObject } from '../domain/json.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import { orAborted } from '../lib/aborted.ts'
 import { delay } from '../lib/clock.ts'
+import { backupTopic, callAgent } from './call-agent.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { type Heard, heard, isEndedWell, recordIn } from './follow-events.ts'
 import type { SendRequest } from './send-requests.ts'
 import { jsonScreen, plainScreen, type Screen } from './send-screen.ts'
-
-const backupTopic = 'cinder-backup'
 
 /** How and where a request is sent. */
 export type SendOptions = {
@@ -50,6 +49,12 @@ export async function send(request: SendRequest, options: SendOptions): Promise<
   }
   const context = await contextFor(stop.signal)
   await using log = winstonLog({ ...config.log, level: 'error', file: null })
+  using screen = options.json ? jsonScreen() : plainScreen()
+  if (request.operation === null && options.wait) {
+    const answer = await callAgent(request, options, config, context, log, stop.signal)
+    screen.accepted(request.method, null, answer)
+    return 0
+  }
   await using bus = await connectScheduler(
     {
       transportUrl: config.transport.url,
@@ -61,7 +66,6 @@ export async function send(request: SendRequest, options: SendOptions): Promise<
     log,
     stop.signal,
   )
-  using screen = options.json ? jsonScreen() : plainScreen()
   const signal = AbortSignal.any([stop.signal, deadline(request, options.timeout)])
   const end = endOf(request, bus, screen)
   const answer = await answered(request, context, options.host, bus, screen, signal)
@@ -117,7 +121,9 @@ function endOf(request: SendRequest, bus: SchedulerBus, screen: Screen): Promise
     if (news === null) return
     screen.heard(news)
     if (news.kind === 'started') run = news.payload['run'] ?? null
-    const record = recordIn(news.payload)
+    // A failed import tells of an empty row; the file may hold the only record there is.
+    const isKept = operation !== 'import' || isEndedWell(news, operation)
+    const record = isKept ? recordIn(news.payload) : null
     try {
       if (record !== null && recordFile !== null) writeRecord(recordFile, record)
     } catch (error) {

@@ -21,16 +21,20 @@ const lastWordMs = 300
  * work goes on at the next start all the same. SIGHUP reads the configuration again. Resolves to the exit code. Throws
  * CONFIGURATION_INVALID.
  */
-export async function serve(sources: ConfigSources): Promise<number> {
+export async function serve(sources: ConfigSources, isTakeOver: boolean): Promise<number> {
   const ended = new AbortController()
   try {
-    return await serveUntilTold(sources, ended.signal)
+    return await serveUntilTold(sources, isTakeOver, ended.signal)
   } finally {
     ended.abort()
   }
 }
 
-async function serveUntilTold({ configPaths }: ConfigSources, ended: AbortSignal): Promise<number> {
+async function serveUntilTold(
+  { configPaths }: ConfigSources,
+  isTakeOver: boolean,
+  ended: AbortSignal,
+): Promise<number> {
   const files = { paths: configPaths, env: process.env }
   const { config, warnings, settings } = loadConfig(files)
   const rates = storeRates(config)
@@ -50,7 +54,7 @@ async function serveUntilTold({ configPaths }: ConfigSources, ended: AbortSignal
   process.on('SIGHUP', reloader(files, settings, { rates, setDebug }, log))
   for (const warning of warnings) log.warn('configuration', { warning: problemText(warning) })
   try {
-    await runAgent(config, rates, log, supervisor, stop.signal)
+    await runAgent(config, { rates, isTakeOver }, log, supervisor, stop.signal)
     return 0
   } catch (error) {
     log.error('the agent cannot run', { error })

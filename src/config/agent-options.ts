@@ -9,14 +9,14 @@ export const agentOptions = {
     'auto',
     ['auto', 'message', 'database'],
     'Where backup and volume records live. message: the request carries them, changes leave as ' +
-      "notifications, the journal remembers. database: Cinder's SQL database (not built yet: it " +
-      'is refused). auto: database where the files set [database] connection, else message.',
+      "notifications, the journal remembers. database: Cinder's SQL database, in the place of " +
+      'cinder-backup. auto: database where the files set [database] connection, else message.',
   ),
   volumes: choice(
     'auto',
     ['auto', 'path', 'cinder'],
-    'How a volume becomes a device. path: the templates below. cinder: asks cinder-volume (not ' +
-      'built yet: it is refused). auto: cinder with records=database, else path.',
+    'How a volume becomes a device. path: the templates below. cinder: asks cinder-volume, and ' +
+      'attaches what is local to this host. auto: cinder with records=database, else path.',
   ),
   volume_paths: list(
     ['/dev/cinder-volumes/volume-{volume_id}'],

@@ -1,28 +1,23 @@
 // What no single option shows to be wrong: rules between options, and between options and machine.
 
 import { backupDriver } from './backup-driver.ts'
+import { databaseFindings } from './database-checks.ts'
 import type { Finding } from './finding.ts'
 import type { Machine } from './machine.ts'
 import { messageBusFindings } from './message-bus.ts'
+import { modeFindings } from './modes.ts'
 import type { Settings } from './schema.ts'
 import { storeFindings } from './store-checks.ts'
-import { insecureCautions, serviceUserCautions, serviceUserFindings } from './trust-checks.ts'
+import {
+  insecureCautions,
+  keystoneAddressFindings,
+  serviceUserCautions,
+  serviceUserFindings,
+} from './trust-checks.ts'
+import { unfollowedCautions } from './unfollowed.ts'
 import { volumePathFindings } from './volume-paths.ts'
 
 const agentSection = 'cinder_backup_agent'
-
-function modeFindings(settings: Settings): readonly Finding[] {
-  const { records, volumes } = settings.cinder_backup_agent
-  const notBuilt = 'the database mode is not built yet; set records = message'
-  if (records === 'database') return [{ name: `${agentSection}.records`, what: notBuilt }]
-  if (records === 'auto' && settings.database.connection !== null) {
-    const what = `makes records = auto mean database, and ${notBuilt}`
-    return [{ name: 'database.connection', what }]
-  }
-  if (volumes !== 'cinder') return []
-  const what = 'cinder needs records = database, which is not built yet; write volumes = path'
-  return [{ name: `${agentSection}.volumes`, what }]
-}
 
 /** The size of a block of the chosen store, and the option that says it. */
 function blockSize({ DEFAULT: values }: Settings): number {
@@ -62,8 +57,10 @@ function serviceFindings({ DEFAULT: { host } }: Settings): readonly Finding[] {
 export function findingsOf(settings: Settings, machine: Machine): readonly Finding[] {
   return [
     ...modeFindings(settings),
+    ...databaseFindings(settings),
     ...serviceFindings(settings),
     ...serviceUserFindings(settings),
+    ...keystoneAddressFindings(settings),
     ...messageBusFindings(settings),
     ...storeFindings(settings, machine),
     ...volumePathFindings(settings),
@@ -83,7 +80,8 @@ export function cautionsOf(settings: Settings): readonly Finding[] {
     const what = `must be more than report_interval: ${serviceDownTime(values)} seconds is used`
     cautions.push({ name: 'DEFAULT.service_down_time', what })
   }
-  return cautions
+  const said = new Set(cautions.map(({ name }) => name))
+  return [...cautions, ...unfollowedCautions(settings).filter(({ name }) => !said.has(name))]
 }
 
 /** Source: cinder/service.py, which corrects the option in the same way. */

@@ -2,7 +2,7 @@
 // Source: cinder/backup/drivers/swift.py, drivers/posix.py, chunkeddriver.py, manager.py and
 // cinder/common/config.py; 2026.1.
 
-import { choice, flag, integer, optionalText, optionalUrl, text } from './formats.ts'
+import { address, choice, flag, integer, optionalText, optionalUrl, text } from './formats.ts'
 
 const serviceOptions = {
   host: text(
@@ -11,6 +11,9 @@ const serviceOptions = {
       'share one.',
     { defaultText: "the machine's host name" },
   ),
+  my_ip: address('', 'Address of this machine: other values refer to it.', {
+    defaultText: "the machine's, on the way out",
+  }),
   transport_url: text(
     'rabbit://',
     'The message bus: rabbit://user:password@host:5672,user:password@host2:5672/vhost. Keys after ' +
@@ -20,6 +23,7 @@ const serviceOptions = {
   control_exchange: text('openstack', 'The exchange of requests and notifications.'),
   storage_availability_zone: text('nova', 'Availability zone of this agent and its backups.'),
   state_path: text('/var/lib/cinder', "Cinder's own state folder; other values refer to it."),
+  enable_new_services: flag(true, 'Whether a new row of this service is enabled.'),
   report_interval: integer(10, 'How often the agent says that it lives.', {
     minimum: 1,
     unit: 'seconds',
@@ -68,6 +72,14 @@ const backupOptions = {
     unit: 'seconds',
   }),
   backup_max_operations: integer(15, 'Operations at once; 0 is no limit.', { minimum: 0 }),
+  message_ttl: integer(2592000, 'How long a user message about a failure is kept.', {
+    unit: 'seconds',
+  }),
+  reservation_expire: integer(
+    86400,
+    'The life of the reservations by which a delete gives quota back.',
+    { unit: 'seconds' },
+  ),
   backup_driver_stats_polling_interval: integer(60, 'How often capabilities are published.', {
     minimum: 10,
     unit: 'seconds',
@@ -150,11 +162,32 @@ export const defaultOptions = {
   ...posixOptions,
 }
 
+// Source: oslo_db/options.py, 12.1.
 export const databaseOptions = {
-  connection: optionalText("Cinder's SQL database. Only for records=database: not built yet.", {
-    sensitive: 'password',
-    deprecatedNames: ['DEFAULT.sql_connection', 'database.sql_connection', 'sql.connection'],
-  }),
+  connection: optionalText(
+    "Cinder's SQL database, where records live with records=database: mysql+pymysql:// or postgresql://, " +
+      'as SQLAlchemy reads them, with ssl_ca, ssl_cert, ssl_key, ssl_check_hostname and unix_socket, ' +
+      'or sslmode, sslrootcert, sslcert and sslkey.',
+    {
+      sensitive: 'password',
+      deprecatedNames: ['DEFAULT.sql_connection', 'database.sql_connection', 'sql.connection'],
+    },
+  ),
+  connection_recycle_time: integer(
+    3600,
+    'A connection to the database older than this is not used again; -1: it may be.',
+    { unit: 'seconds' },
+  ),
+  max_pool_size: integer(5, 'Connections to the database at once; 0 is no limit.'),
+  retry_interval: integer(
+    10,
+    'Longest wait between two tries while the database is away, at least 1. The agent tries for ' +
+      'ever: max_retries has no meaning here.',
+    {
+      unit: 'seconds',
+      deprecatedNames: ['DEFAULT.sql_retry_interval', 'database.reconnect_interval'],
+    },
+  ),
 }
 
 const loginOptions = {

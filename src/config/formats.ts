@@ -3,10 +3,11 @@
 
 import convict from 'convict'
 
+import { isHostAddress } from './host-address.ts'
 import { readFloat, readInteger, strip, textOfValue } from './python-text.ts'
 import { isUri } from './uri.ts'
 
-type FormatName = 'text' | 'uri' | 'boolean' | 'integer' | 'number' | 'bytes' | 'list'
+type FormatName = 'text' | 'uri' | 'address' | 'boolean' | 'integer' | 'number' | 'bytes' | 'list'
 
 /** One option of the schema; `T` is the type of its value. */
 export type Option<T> = {
@@ -43,6 +44,10 @@ export function optionalText(doc: string, extra: Extra = {}): Option<string | nu
 
 export function optionalUrl(doc: string, extra: Extra = {}): Option<string | null> {
   return { doc, format: 'uri', default: null, nullable: true, ...extra }
+}
+
+export function address(fallback: string, doc: string, extra: Extra = {}): Option<string> {
+  return { doc, format: 'address', default: fallback, nullable: false, ...extra }
 }
 
 export function choice<const T extends string>(
@@ -130,6 +135,11 @@ function checkUri(value: unknown): void {
   throw new Error('must be a URL such as https://host:8080/v1; leave the line out to set none')
 }
 
+function checkAddress(value: unknown): void {
+  if (isHostAddress(String(value))) return
+  throw new Error('must be an IP address or a host name; leave the line out to set none')
+}
+
 type Format = {
   readonly coerce?: (text: string) => unknown
   readonly check: (value: unknown, option: Option<unknown>) => void
@@ -140,6 +150,7 @@ type Format = {
 const formats: Readonly<Record<FormatName, Format>> = {
   text: { check: checkText },
   uri: { check: checkUri },
+  address: { check: checkAddress },
   boolean: {
     coerce: (text) => booleans.get(text.toLowerCase()) ?? text,
     check: (value) => {
@@ -167,12 +178,15 @@ for (const [name, { coerce, check }] of Object.entries(formats)) {
   convict.addFormat({ name, validate, ...(coerce && { coerce }) })
 }
 
+/** No text of these is empty. */
+const full: readonly FormatName[] = ['uri', 'address']
+
 const numeric: readonly FormatName[] = ['integer', 'number', 'bytes']
 
 /** Whether a text says that an option is not set. */
 export function isUnset({ format, nullable, default: fallback }: Option<unknown>, text: string) {
   if (numeric.includes(format)) return strip(text) === ''
-  return text === '' && format !== 'uri' && (nullable || fallback === '')
+  return text === '' && !full.includes(format) && (nullable || fallback === '')
 }
 
 /**

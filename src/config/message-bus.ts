@@ -1,6 +1,7 @@
 import type { RabbitOptions } from '../adapters/rpc/rabbit-options.ts'
 import { parseTransportUrl } from '../adapters/rpc/transport-url.ts'
 import type { Finding } from './finding.ts'
+import { modesOf } from './modes.ts'
 import type { Settings } from './schema.ts'
 import { isDoubtfulUrl } from './secret-values.ts'
 
@@ -28,10 +29,16 @@ const elsewhere = ['noop', 'log', 'routing', 'test']
 
 export type NotificationDriver = (typeof onTheBus)[number]
 
-/** The drivers that send to the bus. None configured means messagingv2 (D25). */
+/**
+ * The drivers that send to the bus. None configured means messagingv2 where a scheduler lives by what it
+ * hears (decision D25), and none where it reads Cinder's database.
+ */
 export function notificationDrivers(settings: Settings): readonly NotificationDriver[] {
   const { driver } = settings.oslo_messaging_notifications
-  return driver.length === 0 ? ['messagingv2'] : onTheBus.filter((name) => driver.includes(name))
+  const isNeeded = modesOf(settings).records === 'message'
+  return driver.length === 0 && isNeeded
+    ? ['messagingv2']
+    : onTheBus.filter((name) => driver.includes(name))
 }
 
 const example = 'transport_url = rabbit://user:password@host:5672/'
@@ -59,7 +66,8 @@ function notificationFindings(settings: Settings): readonly Finding[] {
     if (elsewhere.includes(name) || onTheBus.some((known) => known === name)) continue
     complain('driver', `${name} is not known; write messagingv2`)
   }
-  if (findings.length === 0 && notificationDrivers(settings).length === 0) {
+  const isNeeded = modesOf(settings).records === 'message'
+  if (isNeeded && findings.length === 0 && notificationDrivers(settings).length === 0) {
     complain(
       'driver',
       `${driver.join(', ')} sends nothing to the bus, and a scheduler with records=message lives ` +

@@ -117,7 +117,8 @@ export const notificationsOptions = {
   }),
   retry: integer(
     -1,
-    'Tries of a progress event; -1 is for ever. Final events are never given up.',
+    'Not followed: final events are never given up, and progress is left out while the broker is ' +
+      'away.',
     {
       minimum: -1,
     },

@@ -12,6 +12,7 @@ export function kindText({ format, choices, minimum, maximum, unit, multi }: Nam
   const kinds = {
     text: 'text',
     uri: 'URL',
+    address: 'IP address or host name',
     boolean: 'true or false',
     integer: 'whole number',
     number: 'number',

@@ -1,5 +1,6 @@
 // Who the agent is to Keystone, and whom it believes.
 
+import { versionedUrl } from '../adapters/identity/keystone-login.ts'
 import { backupDriver } from './backup-driver.ts'
 import type { Finding } from './finding.ts'
 import type { Settings } from './schema.ts'
@@ -20,6 +21,42 @@ export function serviceUserFindings(settings: Settings): readonly Finding[] {
   if (!sendsServiceToken(settings)) return []
   const what = loginFault(settings.service_user)
   return what === null ? [] : [{ name: 'DEFAULT.backup_swift_service_auth', what }]
+}
+
+/**
+ * Addresses of Keystone that cannot be used, where one is needed: they would stop the start, or every
+ * request of a single_user.
+ */
+export function keystoneAddressFindings(settings: Settings): readonly Finding[] {
+  const { DEFAULT: values, cinder_backup_agent: agent } = settings
+  const isSwift = backupDriver(values.backup_driver)?.kind === 'swift'
+  const isSingle = isSwift && values.backup_swift_auth === 'single_user'
+  const needed: readonly (readonly [string, string | null, boolean])[] = [
+    ['service_user.auth_url', settings.service_user.auth_url, sendsServiceToken(settings)],
+    [
+      'keystone_authtoken.auth_url',
+      settings.keystone_authtoken.auth_url,
+      isPerUser(settings) && agent.validate_tokens,
+    ],
+    [
+      'DEFAULT.backup_swift_auth_url',
+      values.backup_swift_auth_url,
+      isSingle && values.backup_swift_auth_version === '3',
+    ],
+  ]
+  return needed.flatMap(([name, url, isNeeded]) => {
+    const what = url !== null && isNeeded ? addressFault(url) : null
+    return what === null ? [] : [{ name, what }]
+  })
+}
+
+function addressFault(url: string): string | null {
+  try {
+    versionedUrl(url)
+    return null
+  } catch (error) {
+    return `${(error as Error).message.replace(/^the identity address /, '')}; write http://keystone:5000/v3`
+  }
 }
 
 function loginFault(login: Settings['service_user']): string | null {

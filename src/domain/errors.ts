@@ -28,7 +28,13 @@ const table = {
   PARENT_MISMATCH: { kind: 'rejected', detail: '020' },
   ENCRYPTION_UNSUPPORTED: { kind: 'rejected', detail: '020' },
   VOLUME_INVALID_SIZE: { kind: 'rejected', detail: '020' },
+  SNAPSHOT_INVALID_STATE: { kind: 'rejected', detail: null },
   // The volume
+  VOLUME_INVALID_STATE: { kind: 'rejected', detail: '027' },
+  DEVICE_TIMED_OUT: { kind: 'transient', detail: '019' },
+  ATTACH_FAILED: { kind: 'permanent', detail: '021' },
+  DETACH_FAILED: { kind: 'permanent', detail: '022' },
+  CONNECTION_UNSUPPORTED: { kind: 'rejected', detail: '021' },
   VOLUME_NOT_FOUND: { kind: 'permanent', detail: '021' },
   VOLUME_OUTSIDE_ROOTS: { kind: 'rejected', detail: '021' },
   VOLUME_IN_USE: { kind: 'rejected', detail: '021' },
@@ -57,9 +63,17 @@ const table = {
   CHUNK_CORRUPT: { kind: 'corrupt', detail: '026' },
   MANIFEST_INVALID: { kind: 'corrupt', detail: '026' },
   COMPRESSION_UNSUPPORTED: { kind: 'permanent', detail: '026' },
+  // Calls to other services
+  CALL_UNROUTABLE: { kind: 'transient', detail: null },
+  CALL_TIMED_OUT: { kind: 'transient', detail: null },
+  CALL_FAILED: { kind: 'permanent', detail: null },
+  // Cinder's database
+  RECORDS_REFUSED: { kind: 'permanent', detail: null },
   // The agent
+  AGENT_NOT_READY: { kind: 'transient', detail: '018' },
   CONFIGURATION_INVALID: { kind: 'permanent', detail: null },
   JOURNAL_UNAVAILABLE: { kind: 'transient', detail: null },
+  HOST_TAKEN: { kind: 'permanent', detail: null },
   JOURNAL_LOCKED: { kind: 'permanent', detail: null },
   BROKER_UNAVAILABLE: { kind: 'transient', detail: null },
   BROKER_REFUSED: { kind: 'permanent', detail: null },

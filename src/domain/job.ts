@@ -1,5 +1,6 @@
 import type { BackupRecord, BackupStatus, BackupWithParents } from './backup-record.ts'
 import type { ErrorCode } from './errors.ts'
+import type { JsonObject } from './json.ts'
 import type { RequestContext } from './request-context.ts'
 
 export type Operation = 'create' | 'restore' | 'delete' | 'import' | 'reset_status'
@@ -19,6 +20,8 @@ export type JobRequest = {
   readonly was?: BackupRecord | null
   /** Of a reset: what the status shall be. */
   readonly newStatus: BackupStatus | null
+  /** Why it can only fail: rows of Cinder's database are to be told so. Absent in message mode. */
+  readonly refused?: { readonly code: ErrorCode; readonly message: string } | null
 }
 
 /**
@@ -47,6 +50,36 @@ export type Job = {
   readonly highWaterBytes: number
   /** True once its `.start` event is written. */
   readonly started: boolean
+  /** What cinder-volume said is to be backed up; null where nobody was asked, or none has answered. */
+  readonly device: BackupDevice | null
+  /** How it ends, once that is certain and only the telling is left. */
+  readonly ending: Ending | null
+}
+
+/**
+ * The volume or snapshot that stands for what is backed up, as a versioned object that is sent back as
+ * it came. Source: cinder/objects/backup.py, BackupDeviceInfo.
+ */
+export type BackupDevice = {
+  readonly kind: 'volume' | 'snapshot'
+  readonly id: string
+  readonly sizeGib: number
+  /** Where a volume is, `storage1@lvm#pool`; null of a snapshot, which is where its volume is. */
+  readonly host: string | null
+  readonly clusterName: string | null
+  readonly object: JsonObject
+}
+
+/** The end of a job, but for the number of its final event: plain data, for it waits in the journal. */
+export type Ending = {
+  readonly outcome: JobOutcome
+  /** As the final event tells it. */
+  readonly record: BackupRecord
+  /** As the journal keeps it. */
+  readonly kept: BackupRecord
+  /** What the event says beside the record; `error`: it is an `.error` with this failure. */
+  readonly extra: JsonObject
+  readonly error: { readonly code: ErrorCode; readonly message: string } | null
 }
 
 /** How a job ended. `cancelled` is an end like another, not a fault. */

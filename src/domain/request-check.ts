@@ -125,7 +125,8 @@ export function checkExport({ id, status, service: recorded }: BackupRecord, ser
   )
 }
 
-function checkReset({ id, service: recorded }: BackupRecord, service: string): void {
+/** Throws BACKUP_NOT_OURS, in Cinder's words. */
+export function checkReset({ id, service: recorded }: BackupRecord, service: string): void {
   if (isOurs(recorded, service)) return
   throw invalidBackup(
     'BACKUP_NOT_OURS',

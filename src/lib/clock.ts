@@ -15,6 +15,11 @@ export function now(): Date {
   return new Date()
 }
 
+/** A moment in milliseconds since 1970 as a Date: for text forms only. */
+export function dateOf(ms: number): Date {
+  return new Date(ms)
+}
+
 /** The longest that a timer can be, 24 days; Node makes a longer one a millisecond. Source: its docs, `setTimeout`. */
 const timerMsMax = 2 ** 31 - 1
 

@@ -21,15 +21,16 @@ import { metadataBody, sha256fileBody } from '../engine/write-manifest.ts'
 import { prefixStamp } from '../lib/time-text.ts'
 import type { Accelerator } from '../ports/accelerator.ts'
 import type { AccessSource } from '../ports/identity.ts'
-import type { Journal } from '../ports/journal.ts'
 import type { Lanes } from '../ports/lanes.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
 import type { Spool, SpoolFile } from '../ports/spool.ts'
-import type { VolumeReader, Volumes } from '../ports/volumes.ts'
+import type { VolumeReader } from '../ports/volumes.ts'
 import { goOn, openLog } from './backup-log.ts'
-import { findParent, type PlacedBackup, readManifest } from './find-backup.ts'
-import type { Run, RunOperation } from './operation.ts'
+import { type FindDeps, findParent, type PlacedBackup, readManifest } from './find-backup.ts'
+import { type JobVolumes, withVolume } from './job-volumes.ts'
+import type { Result, Run, RunOperation } from './operation.ts'
 import { removeUnnamed } from './remove-objects.ts'
+import type { VolumeMetadata } from './volume-metadata.ts'
 
 /** What operations know of the store. */
 export type StoreAccess = {
@@ -40,9 +41,10 @@ export type StoreAccess = {
 }
 
 export type CreateDeps = {
-  readonly journal: Pick<Journal, 'record'>
+  readonly journal: FindDeps['journal']
   readonly stores: StoreAccess
-  readonly volumes: Volumes
+  readonly volumes: JobVolumes
+  readonly metadata: VolumeMetadata
   readonly spool: Spool
   readonly lanes: Lanes
   /** What the lanes have of it, for a look at what they can do; null: none. */
@@ -78,29 +80,39 @@ export function createBackup(deps: CreateDeps): RunOperation {
     checkRecord(record)
     await checkCompression(deps.compression, deps.accelerator)
     const store = deps.stores.storeFor(run.job.context, record.project_id)
-    const { volume_id: volumeId, snapshot_id: snapshotId } = record
-    await using volume = await deps.volumes.openSource({ volumeId, snapshotId }, signal)
-    const size = sizeGib(run, volume)
-
-    const place = choosePlace(record, deps)
-    const parent = await parentOf(run, place, store, deps, signal)
-    await using parentDigests = parent === null ? null : await deps.spool.open()
-    if (parent !== null && parentDigests !== null) {
-      checkParentSize(record, size, parent)
-      await readDigests(store, parent, deps.sizes.blockSizeBytes, parentDigests, signal)
-      await checkParentIsWhole(store, parent, parentDigests, deps, signal)
-    }
-    await checkSizes(volume, store, deps, signal)
-    const isAgain = run.record().service_metadata !== null
-    await claimPlace(run, place, size, store, deps, signal)
-    const plan = planFor(run, place, deps)
-    await using log = await openLog(run, plan, volume.sizeBytes, deps.spool)
-    const lastNumber = isAgain ? await goOn(run, log, store, signal) : 0
-    await storeChunks(run, { plan, volume, parentDigests, store, log, lastNumber }, deps, signal)
-    if (isAgain) await removeUnnamed(log, store, signal)
-    await closeBackup(run, plan, log, parentDigests === null, store, signal)
-    return { record: { object_count: log.count() } }
+    const volume = await deps.volumes.source(run, signal)
+    return withVolume(volume, run.log, () => storeVolume(run, volume, store, deps, signal))
   }
+}
+
+async function storeVolume(
+  run: Run,
+  volume: VolumeReader,
+  store: ObjectStore,
+  deps: CreateDeps,
+  signal: AbortSignal,
+): Promise<Result> {
+  const record = run.record()
+  const size = sizeGib(run, volume)
+  const place = choosePlace(record, deps)
+  const parent = await parentOf(run, place, store, deps, signal)
+  await using parentDigests = parent === null ? null : await deps.spool.open()
+  if (parent !== null && parentDigests !== null) {
+    checkParentSize(record, size, parent)
+    await readDigests(store, parent, deps.sizes.blockSizeBytes, parentDigests, signal)
+    await checkParentIsWhole(store, parent, parentDigests, deps, signal)
+  }
+  await checkSizes(volume, store, deps, signal)
+  const isAgain = run.record().service_metadata !== null
+  await claimPlace(run, place, size, store, deps, signal)
+  const volumeMeta = await deps.metadata.collect(run, signal)
+  const plan = planFor(run, place, deps)
+  await using log = await openLog(run, plan, volume.sizeBytes, deps.spool)
+  const lastNumber = isAgain ? await goOn(run, log, store, signal) : 0
+  await storeChunks(run, { plan, volume, parentDigests, store, log, lastNumber }, deps, signal)
+  if (isAgain) await removeUnnamed(log, store, signal)
+  await closeBackup(run, plan, log, { isFull: parentDigests === null, volumeMeta }, store, signal)
+  return { record: { object_count: log.count() } }
 }
 
 function checkRecord({ id, encryption_key_id: keyId, size }: BackupRecord): void {
@@ -275,7 +287,7 @@ async function closeBackup(
   run: Run,
   { container, prefix, blockSizeBytes, zeroChunks }: BackupPlan,
   log: WindowLog,
-  isFull: boolean,
+  { isFull, volumeMeta }: { readonly isFull: boolean; readonly volumeMeta: string | null },
   store: ObjectStore,
   signal: AbortSignal,
 ): Promise<void> {
@@ -288,7 +300,7 @@ async function closeBackup(
     {
       header,
       parentId: record.parent_id,
-      volumeMeta: run.job.request.volumeMeta,
+      volumeMeta,
       zerosLeftOutOfBytes: leavesOutZeros ? log.layout.sizeBytes : null,
     },
     log,

@@ -4,7 +4,6 @@ import { checkPrefix, metadataName } from '../domain/object-names.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { StoreLayout } from '../domain/store-layout.ts'
 import { type Manifest, readMetadata } from '../engine/read-manifest.ts'
-import type { Journal } from '../ports/journal.ts'
 import type { ObjectStore } from '../ports/object-store.ts'
 import type { SpoolFile } from '../ports/spool.ts'
 import { listObjects } from './remove-objects.ts'
@@ -21,7 +20,13 @@ export type PlacedBackup = {
 }
 
 export type FindDeps = {
-  readonly journal: Pick<Journal, 'record'>
+  /** Knows backups by their ids: the journal, or Cinder's rows. */
+  readonly journal: {
+    record(
+      backupId: string,
+      signal: AbortSignal,
+    ): BackupRecord | null | Promise<BackupRecord | null>
+  }
   readonly store: ObjectStore
   readonly layout: StoreLayout
 }
@@ -59,7 +64,7 @@ export async function findParent(
   deps: FindDeps,
   signal: AbortSignal,
 ): Promise<PlacedBackup> {
-  const known = nested(asked.backup, parentId) ?? deps.journal.record(parentId)
+  const known = nested(asked.backup, parentId) ?? (await deps.journal.record(parentId, signal))
   if (known !== null) {
     checkParent(known, child, asked)
     if (known.container !== null && known.service_metadata !== null) return placeOf(known)

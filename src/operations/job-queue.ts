@@ -12,8 +12,6 @@ export type InHand = { readonly job: Job; readonly cancel: AbortController }
 export type JobQueue<Entry extends InHand> = {
   readonly size: number
   add(entry: Entry): void
-  /** Waits once more, before those that came later. */
-  again(entry: Entry): void
   /** To be called when it has ended. */
   remove(entry: Entry): void
   get(jobId: string): Entry | undefined
@@ -61,12 +59,6 @@ export function jobQueue<Entry extends InHand>(): JobQueue<Entry> {
       entries.set(entry.job.id, entry)
       byBackup.set(id, (byBackup.get(id) ?? new Set()).add(entry))
       waiting.add(entry)
-    },
-    again(entry) {
-      const others = [...waiting]
-      waiting.clear()
-      for (const one of [entry, ...others]) waiting.add(one)
-      if (entry.cancel.signal.aborted) preferred.add(entry)
     },
     remove(entry) {
       const id = backupOf(entry)

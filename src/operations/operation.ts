@@ -1,11 +1,13 @@
 import type { BackupRecord } from '../domain/backup-record.ts'
-import type { Job, Operation } from '../domain/job.ts'
+import type { BackupDevice, Job, Operation } from '../domain/job.ts'
 import type { JsonObject } from '../domain/json.ts'
 import type { Log } from '../ports/log.ts'
 
 /** One run of a job as its operation sees it. */
 export type Run = {
   readonly job: Job
+  /** Whether no earlier start has begun the job. */
+  readonly isFirst: boolean
   readonly log: Log
 
   /** The record as it now is. */
@@ -19,6 +21,12 @@ export type Run = {
    * the journal cannot be written, it is noted later.
    */
   reached(bytesDone: number): void
+
+  /**
+   * The device that cinder-volume gives for the backup, once it is here; null where none comes in `ms`.
+   * Meanwhile others may work.
+   */
+  device(ms: number, signal: AbortSignal): Promise<BackupDevice | null>
 
   /** Tells how far the run got, a backup also in chunks. Cheap: what is too often is not sent. */
   progress(bytesDone: number, bytesTotal: number, chunkCount?: number): void

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 
 import { administratorContext } from '../domain/request-context.ts'
 import { bell } from '../lib/bell.ts'
+import { every } from '../lib/every.ts'
 import { osloTimestamp } from '../lib/time-text.ts'
 import type { Log } from '../ports/log.ts'
 import type { Cast, Publisher } from '../ports/rpc.ts'
@@ -12,6 +13,8 @@ type Deps = {
   /** Upstream's class path of our driver. */
   readonly service: string
   readonly availabilityZone: string
+  /** How often Cinder's schedulers are told unasked; null: only what is new. */
+  readonly intervalMs: number | null
   readonly log: Log
 }
 
@@ -20,6 +23,8 @@ export type CapabilityReport = {
   ask(): void
   /** Whether the store answers now; told when it is new. */
   storeIs(isThere: boolean): void
+  /** Tells that this host takes no more work: a scheduler never finds out by itself. */
+  leave(signal: AbortSignal): Promise<void>
   /** Tells what is to be told until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>
 }
@@ -32,7 +37,7 @@ const schedulerTopic = 'cinder-scheduler'
  * Source: cinder/scheduler/rpcapi.py and cinder/backup/manager.py, publish_service_capabilities.
  */
 export function capabilityReport(deps: Deps): CapabilityReport {
-  const { publisher, log } = deps
+  const { publisher, intervalMs, log } = deps
   const asked = bell()
   let isThere = true
 
@@ -49,8 +54,13 @@ export function capabilityReport(deps: Deps): CapabilityReport {
       isThere = now
       asked.ring()
     },
+    async leave(signal) {
+      isThere = false
+      await tell(signal)
+    },
     async run(signal) {
       let told = 0
+      if (intervalMs !== null) void every(intervalMs, signal, () => asked.ring())
       while (!signal.aborted) {
         await asked.rungAfter(told, signal)
         if (signal.aborted) return

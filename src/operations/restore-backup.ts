@@ -12,12 +12,13 @@ import type { SpoolFile } from '../ports/spool.ts'
 import type { VolumeWriter } from '../ports/volumes.ts'
 import type { CreateDeps } from './create-backup.ts'
 import { findParent, type PlacedBackup, placeOf, readManifest } from './find-backup.ts'
+import { withVolume } from './job-volumes.ts'
 import type { Run, RunOperation } from './operation.ts'
 import { listObjects } from './remove-objects.ts'
 
 export type RestoreDeps = Pick<
   CreateDeps,
-  'journal' | 'stores' | 'volumes' | 'spool' | 'lanes' | 'sizes' | 'uploadsMax'
+  'journal' | 'stores' | 'volumes' | 'spool' | 'lanes' | 'sizes' | 'uploadsMax' | 'metadata'
 >
 
 /** A longer chain is no chain that anyone made. */
@@ -45,9 +46,15 @@ export function restoreBackup(deps: RestoreDeps): RunOperation {
     const chain = await readChain(run, store, deps, opened, signal)
     const volumeMeta = volumeMetaOf(chain)
 
-    await using target = await deps.volumes.openTarget(targetVolumeId, signal)
-    log.info('restoring', { links: chain.length, target: target.path, volume_is_new: volumeIsNew })
-    await writeLinks(run, chain, target, store, deps, signal)
+    const target = await deps.volumes.target(run, targetVolumeId, signal)
+    await withVolume(target, log, async () => {
+      log.info('restoring', {
+        ...{ links: chain.length, target: target.path, volume_is_new: volumeIsNew },
+      })
+      await writeLinks(run, chain, target, store, deps, signal)
+    })
+    const documents = chain.map(({ manifest }) => manifest.volumeMeta)
+    await deps.metadata.apply(run, documents, signal)
     await reportStrays(run, chain, store, signal)
     return { record: {}, extra: { volume_meta: volumeMeta, restored_volume_id: targetVolumeId } }
   }

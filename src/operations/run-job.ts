@@ -1,23 +1,29 @@
 import type { BackupRecord } from '../domain/backup-record.ts'
-import { AgentError, failReason, hasCode, reworded, toAgentError } from '../domain/errors.ts'
-import type { Job, JobOutcome } from '../domain/job.ts'
-import type { Json, JsonObject } from '../domain/json.ts'
+import { AgentError, hasCode, reworded, toAgentError } from '../domain/errors.ts'
+import type { Ending, Job } from '../domain/job.ts'
 import { completed } from '../domain/request-check.ts'
 import { statusAfter, statusDuring } from '../domain/status.ts'
 import { delay, monotonicMs } from '../lib/clock.ts'
 import type { Journal, Outbox } from '../ports/journal.ts'
 import type { Log } from '../ports/log.ts'
-import type { Notification, Publisher } from '../ports/rpc.ts'
+import type { Publisher } from '../ports/rpc.ts'
 import type { Spool } from '../ports/spool.ts'
-import { errorEvent, jobEvent, waitingEvent } from './job-events.ts'
+import type { DeviceWait } from './device-wait.ts'
+import { cancelledEnding, doneEnding, failedEnding, finalEvent, type Start } from './job-endings.ts'
+import { jobEvent, waitingEvent } from './job-events.ts'
 import type { Operations, Run } from './operation.ts'
-import { progressReport } from './report-progress.ts'
+import { type ProgressReport, progressReport } from './report-progress.ts'
+import type { Rows } from './rows.ts'
+import type { TokenWait } from './token-wait.ts'
+import { watchRow } from './watch-row.ts'
 
 export type RunDeps = {
   readonly journal: Journal
   readonly outbox: Pick<Outbox, 'events'>
   readonly publisher: Publisher
   readonly operations: Operations
+  /** What the job makes of Cinder's rows, where there are any. */
+  readonly rows: Rows
   /** Keeps what operations need to go on after a restart; forgotten when the job has ended. */
   readonly work: Pick<Spool, 'forget'>
   readonly host: string
@@ -28,72 +34,99 @@ export type RunDeps = {
   readonly moved: () => void
 }
 
-/**
- * What became of a start of a job. `left`: the agent's stop came first, and the job is in the journal as
- * it was. `waiting`: it got on until its token was taken no more, and another start may go on with a new one.
- */
-export type RunEnd =
-  | { readonly kind: 'ended' }
-  | { readonly kind: 'left' }
-  | { readonly kind: 'waiting'; readonly job: Job }
-
 /** `stop`: the agent ends, the job goes on another time. `cancel`: nobody wants the job any more. */
-export type RunSignals = { readonly stop: AbortSignal; readonly cancel: AbortSignal }
+export type RunSignals = {
+  readonly stop: AbortSignal
+  readonly cancel: AbortSignal
+  readonly device: DeviceWait
+  readonly token: TokenWait
+}
 
 /** A job that this many starts in a row began, and none moved, is given up (decision D1). */
 const startsMax = 3
 
+/** What a job had when its token ended; another start goes on with a new one. */
+type Wait = { readonly record: BackupRecord; readonly waitsFor: AgentError }
+
 /** How long a journal that cannot be written is left alone between two tries. */
 const journalRetryMs = 1000
 
-/** A start of a job; what an earlier one left on the target of a restore is not known. */
-type Start = { readonly job: Job; readonly isFirst: boolean }
-
-/** What a job waits for a new token with. */
-type Wait = { readonly record: BackupRecord; readonly error: AgentError }
-
-/** How a job ends, its final event under the number that is given. */
-type End = (sequence: number) => {
-  readonly outcome: JobOutcome
-  readonly record: BackupRecord
-  readonly event: Notification
-}
-
 /**
  * Runs a job of the journal to its one outcome: record, final events and answers in one transaction.
- * Where `authWaitMs` is not 0, a job that has got on waits for a new token, and says so for how long.
+ * Resolves to false where the agent's stop came first; then the job is in the journal as it was.
  */
-export async function runJob(
-  waiting: Job,
-  signals: RunSignals,
-  deps: RunDeps,
-  authWaitMs: number,
-): Promise<RunEnd> {
+export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): Promise<boolean> {
   const { journal, moved } = deps
   const log = deps.log.child(idsOf(waiting))
   moved()
   try {
-    const start = await beginJob(waiting, signals, deps, log)
-    const end = await workOn(start, signals, deps, log, authWaitMs > 0)
-    const writing = { log, signal: signals.stop, moved }
-    if (typeof end !== 'function') {
-      await whenWritable(() => noteWait(start.job, end, authWaitMs, journal), writing)
-      log.warn('waiting for a new token', { error: end.error, seconds: authWaitMs / 1000 })
-      return { kind: 'waiting', job: { ...start.job, record: end.record } }
-    }
-    await whenWritable(() => {
-      const { outcome, record, event } = end(journal.nextSequence(waiting.id))
-      journal.end(waiting.id, outcome, record, [event])
-    }, writing)
+    const ending = await settled(waiting, signals, deps, log)
+    const { outcome, kept } = ending
+    await whenWritable(
+      () => {
+        const event = finalEvent(waiting, ending, journal.nextSequence(waiting.id))
+        journal.end(waiting.id, outcome, kept, [event])
+      },
+      { log, signal: signals.stop, moved },
+    )
     moved()
+    deps.rows.ended(kept)
     void forgetWork(waiting.id, deps.work, log) // Nobody waits: the end is told already.
-    return { kind: 'ended' }
+    return true
   } catch (error) {
     if (!signals.stop.aborted) throw error
     noteStop(waiting.id, journal)
     log.info('left for the next start')
-    return { kind: 'left' }
+    return false
   }
+}
+
+/**
+ * How the job ends, once Cinder's rows say so too. What is certain is noted first: where the agent ends
+ * between the rows and the journal, the next start has only to write the same again.
+ */
+async function settled(
+  waiting: Job,
+  signals: RunSignals,
+  deps: RunDeps,
+  log: Log,
+): Promise<Ending> {
+  const { journal, rows, moved } = deps
+  const { job, ending } = await worked(waiting, signals, deps, log)
+  if (job.ending === null && rows.isDatabase) {
+    const writing = { log, signal: signals.stop, moved }
+    await whenWritable(() => journal.update(job.id, { ending }), writing)
+  }
+  return rows.settle(job, ending, log, signals.stop)
+}
+
+/** Starts the job, and starts it again with each new token that it waited for, until it is known how it ends. */
+async function worked(
+  waiting: Job,
+  signals: RunSignals,
+  deps: RunDeps,
+  log: Log,
+): Promise<{ readonly job: Job; readonly ending: Ending }> {
+  const { stop, cancel, token } = signals
+  let job = waiting
+  while (true) {
+    const start = await beginJob(job, signals, deps, log)
+    const ending = start.job.ending ?? (await workOn(start, signals, deps, log))
+    if (!('waitsFor' in ending)) return { job: start.job, ending }
+    const writing = { log, signal: stop, moved: deps.moved }
+    await whenWritable(() => noteWait(start.job, ending, token.ms, deps.journal), writing)
+    log.warn('waiting for a new token', { error: ending.waitsFor, seconds: token.ms / 1000 })
+    await token.take(AbortSignal.any([stop, cancel]))
+    stop.throwIfAborted()
+    job = { ...start.job, record: ending.record }
+  }
+}
+
+/** A start that ended for want of a token was no crash. */
+function noteWait(job: Job, { record, waitsFor }: Wait, waitMs: number, journal: Journal): void {
+  const sequence = journal.nextSequence(job.id)
+  const event = waitingEvent(job, record, sequence, waitsFor, waitMs / 1000)
+  journal.update(job.id, { stoppedInOrder: true, event })
 }
 
 /** What is left is removed at the next start at the latest. */
@@ -114,13 +147,6 @@ function noteStop(jobId: string, journal: Journal): void {
   }
 }
 
-/** A start that ended for want of a token was no crash either. */
-function noteWait(job: Job, { record, error }: Wait, waitMs: number, journal: Journal): void {
-  const sequence = journal.nextSequence(job.id)
-  const event = waitingEvent(job, record, sequence, error, waitMs / 1000)
-  journal.update(job.id, { stoppedInOrder: true, event })
-}
-
 /** Where it cannot be noted now, a progress message notes it later. */
 function noteReached(jobId: string, highWaterBytes: number, journal: Journal): void {
   try {
@@ -133,17 +159,20 @@ function noteReached(jobId: string, highWaterBytes: number, journal: Journal): v
 async function beginJob(
   waiting: Job,
   { stop }: RunSignals,
-  { journal, host, moved }: RunDeps,
+  { journal, rows, host, moved }: RunDeps,
   log: Log,
 ): Promise<Start> {
   const { operation } = waiting.request
   const isReset = operation === 'reset_status'
   const isFirst = !waiting.started
+  const row = await rows.record(waiting, stop)
   const job = await whenWritable(
     () => {
-      const record = isReset
-        ? recordToReset(waiting, journal, host)
-        : { ...waiting.record, host, status: statusDuring(operation), fail_reason: null }
+      const record =
+        row ??
+        (isReset
+          ? recordToReset(waiting, journal, host)
+          : { ...waiting.record, host, status: statusDuring(operation), fail_reason: null })
       journal.update(waiting.id, { record })
       // Whoever asks for a reset tells of its start. Source: cinder/backup/api.py, `reset_status`.
       const event =
@@ -165,62 +194,115 @@ function recordToReset({ request }: Job, journal: Journal, host: string): Backup
   return { ...record, host: record.host ?? host }
 }
 
-/** Runs the operation and says how the job ends, or what it waits with. Rejects only where `stop` came first. */
+/** Runs the operation and says how the job ends, or what it waits for. Rejects only where `stop` came first. */
 async function workOn(
   start: Start,
-  signals: RunSignals,
+  { stop, cancel, device, token }: RunSignals,
   deps: RunDeps,
   log: Log,
-  mayWait: boolean,
-): Promise<End | Wait> {
-  const { journal, operations, moved } = deps
+): Promise<Ending | Wait> {
   const { job } = start
   const { operation } = job.request
-  const { stop, cancel } = signals
-  const signal = AbortSignal.any([stop, cancel])
   const startedMs = monotonicMs()
-  let record = job.record
-  let hasMoved = job.highWaterBytes > 0
+  const kept = keptRecord(job, deps, log)
+  await using watch = watchRow(job, deps.rows, log, cancel)
+  await using report = progressReport(job, deps)
+  const run = runOf(start, kept, { report, device }, deps, log)
+  const signal = AbortSignal.any([stop, watch.cancel])
 
   try {
-    await using report = progressReport(job, deps)
-    const run: Run = {
-      job,
-      log,
-      record: () => record,
-      async change(fields, changeSignal) {
-        const changed = { ...record, ...fields }
-        await whenWritable(() => journal.update(job.id, { record: changed }), {
-          log,
-          signal: changeSignal,
-          moved,
-        })
-        record = changed
-      },
-      reached(bytesDone) {
-        hasMoved ||= bytesDone > 0
-        moved()
-        noteReached(job.id, bytesDone, journal)
-      },
-      progress(...done) {
-        hasMoved ||= done[0] > 0
-        moved()
-        report.tell(record, ...done)
-      },
-    }
     refuseRepeatedCrash(job)
+    refuseRefused(job)
     signal.throwIfAborted()
-    const { record: fields, extra } = await operations[operation](run, signal)
-    record = { ...record, status: statusAfter(operation, 'done'), ...fields }
+    const admitted = await deps.rows.admit(job, kept.record(), log, signal)
+    if (admitted !== null) await kept.change(admitted, signal)
+    watch.begin()
+    const { record: fields, extra } = await deps.operations[operation](run, signal)
+    const record = { ...kept.record(), status: statusAfter(operation, 'done'), ...fields }
     log.info(`${operation} ended`, { seconds: Math.round((monotonicMs() - startedMs) / 1000) })
-    return doneEnd(job, record, extra)
+    return doneEnding(record, extra)
   } catch (thrown) {
-    if (cancel.aborted) return cancelledEnd(start, record, thrown, cancel.reason, log)
+    if (watch.cancel.aborted || hasCode(thrown, 'OPERATION_CANCELLED')) {
+      log.info(`${operation} cancelled`)
+      const reason = watch.cancel.aborted ? watch.cancel.reason : thrown
+      if (isGone(reason)) await removeMade(run, deps, stop)
+      return cancelledEnding(start, kept.record(), thrown, reason)
+    }
     stop.throwIfAborted()
     const error = reworded(toAgentError(thrown), deps.maskSecrets)
-    if (mayWait && hasMoved && error.code === 'TOKEN_EXPIRED') return { record, error }
-    return failedEnd(start, record, error, log)
+    if (error.code === 'TOKEN_EXPIRED' && token.ms > 0 && run.hasMoved()) {
+      return { record: kept.record(), waitsFor: error }
+    }
+    const tell = error.kind === 'rejected' ? log.warn : log.error
+    tell(`${operation} failed`, { error })
+    return failedEnding(start, kept.record(), error)
   }
+}
+
+/** Whether the row says that somebody deletes the backup: who only reset it may want to see its objects. */
+function isGone(reason: unknown): boolean {
+  const status = reason instanceof AgentError ? reason.context['status'] : null
+  return status === 'deleting' || status === 'deleted'
+}
+
+/**
+ * Where the row alone tells of a forced delete, another host has removed what was there by then, and
+ * what came after is left to us. Source: cinder/backup/chunkeddriver.py, `backup`.
+ */
+async function removeMade(run: Run, { operations }: RunDeps, stop: AbortSignal): Promise<void> {
+  if (run.job.request.operation !== 'create' || run.record().service_metadata === null) return
+  try {
+    await operations.delete(run, stop)
+  } catch (error) {
+    stop.throwIfAborted()
+    run.log.warn('objects of a cancelled backup are left: delete it once more', { error })
+  }
+}
+
+/** The record of a job, changed in the journal first and then, where there is one, in its row. */
+type KeptRecord = Pick<Run, 'record' | 'change'>
+
+function keptRecord(job: Job, { journal, rows, moved }: RunDeps, log: Log): KeptRecord {
+  let { record } = job
+  return {
+    record: () => record,
+    async change(fields, signal) {
+      const changed = { ...record, ...fields }
+      await whenWritable(() => journal.update(job.id, { record: changed }), { log, signal, moved })
+      record = changed
+      await rows.change(job, fields, signal)
+    },
+  }
+}
+
+function runOf(
+  { job, isFirst }: Start,
+  kept: KeptRecord,
+  { report, device }: { readonly report: ProgressReport; readonly device: DeviceWait },
+  { journal, moved }: RunDeps,
+  log: Log,
+): Run & { readonly hasMoved: () => boolean } {
+  let hasMoved = job.highWaterBytes > 0
+  return {
+    ...{ job, isFirst, log, ...kept, device: device.take },
+    hasMoved: () => hasMoved,
+    reached(bytesDone) {
+      hasMoved ||= bytesDone > 0
+      moved()
+      noteReached(job.id, bytesDone, journal)
+    },
+    progress(...done) {
+      hasMoved ||= done[0] > 0
+      moved()
+      report.tell(kept.record(), ...done)
+    },
+  }
+}
+
+/** What the handler could not refuse, for rows wait for an answer. */
+function refuseRefused({ request: { refused } }: Job): void {
+  if (refused === undefined || refused === null) return
+  throw new AgentError(refused.code, refused.message)
 }
 
 function refuseRepeatedCrash({ starts, request }: Job): void {
@@ -230,83 +312,6 @@ function refuseRepeatedCrash({ starts, request }: Job): void {
     `${request.operation} was begun ${startsMax} times and the agent ended each time before it got further: see the log before each start`,
     { starts },
   )
-}
-
-function doneEnd(job: Job, record: BackupRecord, extra: JsonObject | undefined): End {
-  return (sequence) => ({
-    outcome: { kind: 'done' },
-    record,
-    event: jobEvent(job, 'end', record, sequence, extra),
-  })
-}
-
-/** Decision D29: a cancelled create ends as in Cinder, a cancelled restore says what it left. */
-function cancelledEnd(
-  start: Start,
-  before: BackupRecord,
-  thrown: unknown,
-  reason: unknown,
-  log: Log,
-): End {
-  const { job } = start
-  const { operation } = job.request
-  const record = { ...before, status: statusAfter(operation, 'cancelled') ?? before.status }
-  log.info(`${operation} cancelled`)
-  return (sequence) => ({
-    outcome: { kind: 'cancelled' },
-    record: keptOf(job, record),
-    event:
-      operation === 'restore'
-        ? errorEvent(job, record, sequence, toAgentError(reason), restoreRemains(thrown, start))
-        : jobEvent(job, 'end', record, sequence),
-  })
-}
-
-function failedEnd(start: Start, before: BackupRecord, error: AgentError, log: Log): End {
-  const { job } = start
-  const { operation, was } = job.request
-  const isRestore = operation === 'restore'
-  // A failed restore says nothing against the backup. Source: cinder/backup/manager.py.
-  const fail_reason =
-    isRestore || operation === 'reset_status' ? before.fail_reason : failReason(error)
-  const status = statusAfter(operation, 'failed') ?? before.status
-  const isNowhere = isRestore && error.code === 'BACKUP_NOT_FOUND'
-  const record =
-    isRestore && hasFailed(was)
-      ? { ...before, status: was.status, fail_reason: was.fail_reason }
-      : { ...before, status, fail_reason }
-  const extra = isRestore ? restoreRemains(error, start) : {}
-  const tell = error.kind === 'rejected' ? log.warn : log.error
-  tell(`${operation} failed`, { error })
-  const { code, message } = error
-  return (sequence) => ({
-    outcome: { kind: 'failed', code, message },
-    // What was never here and is nowhere is not kept as if it were: its create may be on its way.
-    record: keptOf(job, isNowhere && was === null ? { ...record, status: 'error' } : record),
-    event: errorEvent(job, record, sequence, error, extra),
-  })
-}
-
-/** Whether a backup was made, or deleted, in vain: a restore that fails makes it no better. */
-function hasFailed(was: BackupRecord | null | undefined): was is BackupRecord {
-  return was?.status === 'error' && was.fail_reason !== null
-}
-
-/** What the journal keeps of a backup: an import that failed is no word against one that was there. */
-function keptOf({ request: { operation, was } }: Job, record: BackupRecord): BackupRecord {
-  return operation === 'import' ? (was ?? record) : record
-}
-
-/** What a restore that did not end well has made of its target, as far as it is known. */
-function restoreRemains(thrown: unknown, { isFirst }: Start): JsonObject {
-  const context = thrown instanceof AgentError ? thrown.context : {}
-  const extents = context['restoredExtents'] as Json | undefined
-  if (extents === undefined && isFirst) return { target: 'untouched' }
-  return {
-    target: 'unusable',
-    restored_extents: extents ?? [],
-    restored_bytes_not_listed: (context['restoredBytesNotListed'] as Json | undefined) ?? 0,
-  }
 }
 
 /** Runs `write` until the journal takes it. Rejects with the signal's reason. */

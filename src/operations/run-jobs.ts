@@ -1,10 +1,12 @@
 import { AgentError } from '../domain/errors.ts'
-import type { Job } from '../domain/job.ts'
+import type { BackupDevice, Job } from '../domain/job.ts'
 import { aborted } from '../lib/aborted.ts'
-import { delay } from '../lib/clock.ts'
 import type { Log } from '../ports/log.ts'
+import { type DeviceWait, deviceWait } from './device-wait.ts'
 import { type InHand, type JobQueue, jobQueue } from './job-queue.ts'
+import { restingPlaces } from './resting-places.ts'
 import { type RunDeps, runJob } from './run-job.ts'
+import { type TokenWait, tokenWait } from './token-wait.ts'
 
 export type JobRunner = {
   /** Takes a job of the journal in hand: new, or left by an earlier life of the agent. */
@@ -18,6 +20,9 @@ export type JobRunner = {
 
   /** The jobs in hand for a backup, the waiting ones too. */
   inHand(backupId: string): readonly Job[]
+
+  /** Hands the device of a backup to the create that is in hand for it; null: there is none. */
+  giveDevice(backupId: string, device: BackupDevice): Job | null
 
   /** The creates and restores in hand that read a backup as an ancestor, as far as is known. */
   buildingOn(backupId: string): readonly Job[]
@@ -33,18 +38,15 @@ export type RunnerDeps = RunDeps & {
   readonly jobsMax: number
   /** How long a job that has got on waits for a new token where its own has ended; 0: it fails at once. */
   readonly authWaitMs: number
-  /** Called when a job came or went, with how many there are that do not wait for a token. */
+  /** Called when a job came, went, or left its place to others, with how many have not left theirs. */
   readonly onCount: (count: number) => void
 }
 
 type Entry = InHand & {
-  job: Job
-  /** Aborted by the news of a token; another one takes its place then. */
-  renewal: AbortController
-  /** False when it has waited in vain. */
-  mayWait: boolean
   readonly ended: AbortController
   readonly watched: Set<string> // Callers that get heartbeats.
+  readonly device: DeviceWait
+  readonly token: TokenWait
 }
 
 /**
@@ -56,12 +58,17 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
   const { journal, publisher, jobsMax, log } = deps
   const queue = jobQueue<Entry>()
   const running = new Set<Promise<void>>()
-  const resting = new Set<Entry>()
+  const tellCount = () => deps.onCount(queue.size - resting.count)
+  const resting = restingPlaces(() => {
+    tellCount()
+    startWhatCan()
+  })
   let stopping: AbortSignal | null = null
 
   function startWhatCan(): void {
+    resting.letRise(running.size, jobsMax)
     while (stopping !== null && !stopping.aborted) {
-      const entry = queue.start(running.size < jobsMax)
+      const entry = queue.start(resting.hasPlace(running.size, jobsMax))
       if (entry === null) return
       const done = runToItsEnd(entry, stopping).finally(() => {
         running.delete(done)
@@ -73,31 +80,14 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
 
   async function runToItsEnd(entry: Entry, stop: AbortSignal): Promise<void> {
     try {
-      const authWaitMs = entry.mayWait ? deps.authWaitMs : 0
-      const signals = { stop, cancel: entry.cancel.signal }
-      const end = await runJob(entry.job, signals, deps, authWaitMs)
-      if (end.kind === 'waiting') void restAndGoOn(entry, end.job, stop)
-      if (end.kind !== 'ended') return
+      const { job, cancel, device, token } = entry
+      if (!(await runJob(job, { stop, cancel: cancel.signal, device, token }, deps))) return
     } catch (error) {
       log.error('a job was left by a defect; it goes on at the next start', { error })
     }
     queue.remove(entry)
     entry.ended.abort()
     tellCount()
-  }
-
-  const tellCount = () => deps.onCount(queue.size - resting.size)
-
-  /** Leaves its place to others until there is a token, it is cancelled, or it has waited long enough. */
-  async function restAndGoOn(entry: Entry, job: Job, stop: AbortSignal): Promise<void> {
-    resting.add(entry)
-    tellCount()
-    await rest(entry, job, deps.authWaitMs, stop)
-    resting.delete(entry)
-    if (stop.aborted) return
-    queue.again(entry)
-    tellCount()
-    startWhatCan()
   }
 
   function watch(jobId: string): void {
@@ -113,7 +103,14 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
 
   return {
     take(job) {
-      const entry = entryOf(job)
+      const [cancel, ended] = [new AbortController(), new AbortController()]
+      const places = {
+        rest: resting.rest,
+        rise: (signal: AbortSignal) => resting.rise(running.size, jobsMax, signal),
+      }
+      const token = tokenWait(places, deps.authWaitMs)
+      const waits = { device: deviceWait(places, job.device), token }
+      const entry = { job, cancel, ended, watched: new Set<string>(), ...waits }
       queue.add(entry)
       if (cancels(entry)) cancelOthers(entry, queue, log)
       if (job.request.operation === 'reset_status') queue.prefer(entry)
@@ -122,8 +119,15 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
       startWhatCan()
     },
     watch,
-    renew: (jobId) => queue.get(jobId)?.renewal.abort(),
+    renew: (jobId) => queue.get(jobId)?.token.came(),
     inHand: (backupId) => queue.ofBackup(backupId).map(({ job }) => job),
+    giveDevice(backupId, device) {
+      const entry = queue.ofBackup(backupId).find(({ job }) => job.request.operation === 'create')
+      if (entry === undefined) return null
+      journal.update(entry.job.id, { device })
+      entry.device.put(device)
+      return entry.job
+    },
     buildingOn: (backupId) => queue.buildingOn(backupId).map(({ job }) => job),
     get count() {
       return queue.size
@@ -138,25 +142,10 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
   }
 }
 
-function entryOf(job: Job): Entry {
-  const [cancel, ended] = [new AbortController(), new AbortController()]
-  const waits = { renewal: new AbortController(), mayWait: true }
-  return { job, cancel, ended, ...waits, watched: new Set() }
-}
-
-/** Resolves when there may be a new token, nobody wants the job any more, or it has waited long enough. */
-async function rest(entry: Entry, job: Job, waitMs: number, stop: AbortSignal): Promise<void> {
-  const { renewal, cancel } = entry
-  const woken = AbortSignal.any([stop, renewal.signal, cancel.signal])
-  await delay(waitMs, woken).catch(() => undefined)
-  entry.job = job
-  entry.mayWait = renewal.signal.aborted
-  entry.renewal = new AbortController()
-}
-
 /** Decision D29: a delete and a reset of the status cancel what else is in hand for a backup. */
 function cancels({ job }: Entry): boolean {
-  const { operation } = job.request
+  const { operation, refused = null } = job.request
+  if (refused !== null) return false
   return operation === 'delete' || operation === 'reset_status'
 }
 

@@ -1,5 +1,5 @@
 import type { BackupRecord } from '../domain/backup-record.ts'
-import type { Job, JobOutcome, JobRequest } from '../domain/job.ts'
+import type { BackupDevice, Ending, Job, JobOutcome, JobRequest } from '../domain/job.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { Notification, ReplyAddress } from './rpc.ts'
 
@@ -74,8 +74,9 @@ export interface Journal {
   begin(jobId: string, event: Notification | null): Job
 
   /**
-   * Notes what is now so: the record, how far the job got, or that its start was cut short by a stop
-   * in order, and so does not count as a crash; with an event that says so, if any.
+   * Notes what is now so: the record, how far the job got, that its start was cut short by a stop in
+   * order, and so does not count as a crash, the device that it backs up, or how it is going to end; with
+   * an event that says so, if any.
    */
   update(
     jobId: string,
@@ -83,13 +84,15 @@ export interface Journal {
       readonly record?: BackupRecord
       readonly highWaterBytes?: number
       readonly stoppedInOrder?: true
+      readonly device?: BackupDevice
+      readonly ending?: Ending
       readonly event?: Notification
     },
   ): void
 
   /**
-   * Ends the job: outcome, record, final events and the answers to its callers, in one. The token is
-   * forgotten.
+   * Ends the job: outcome, record, final events and the answers to its callers, in one. The token and
+   * the device are forgotten.
    */
   end(
     jobId: string,
@@ -103,6 +106,12 @@ export interface Journal {
 
   /** The record of a backup as its last job left it; null where this agent never had it. */
   record(backupId: string): BackupRecord | null
+
+  /** The records that name something temporary of cinder-volume's. */
+  leftovers(): readonly BackupRecord[]
+
+  /** Notes that nothing temporary is left of a backup. */
+  cleared(backupId: string): void
 
   /**
    * The next numbers for events of a run, from 1 on, never given twice, also over restarts. Numbers

@@ -61,6 +61,12 @@ export interface RpcServer extends AsyncDisposable {
   /** The queues consumed, for the log. */
   readonly queues: readonly string[]
 
+  /**
+   * Looks whether anybody else takes the requests of this host; to be done before anything of them is
+   * touched. Waits for a broker to ask, and for another to go. Rejects with HOST_TAKEN where it stays.
+   */
+  claim(claim: Claim, signal: AbortSignal): Promise<void>
+
   /** Consumes until disposed; resolves once consuming for the first time. */
   serve(handler: RequestHandler, signal: AbortSignal): Promise<void>
 
@@ -69,6 +75,14 @@ export interface RpcServer extends AsyncDisposable {
 
   /** Stops consuming for good; what was handed to the handler is still settled. */
   stop(): Promise<void>
+}
+
+/** How a host's queue is asked for. */
+export type Claim = {
+  /** Whoever else is there is told of in the log, and no reason to wait. */
+  readonly isTakeOver: boolean
+  /** How long another may take to go: what the broker still knows of an earlier life does. */
+  readonly waitMs: number
 }
 
 /** A notification as it will be on the bus, byte for byte, however often it is sent. */

@@ -180,7 +180,7 @@ test('where no agent ever was, send says so at once', async (t) => {
   assert.equal(code, 1)
   assert.match(
     stderr,
-    /BROKER_REFUSED: no agent takes messages at cinder-backup\.nobody: is it running/,
+    /CALL_UNROUTABLE: no agent takes messages at cinder-backup\.nobody: is it running/,
   )
 })
 

@@ -28,6 +28,7 @@ function load(text: string, env: Record<string, string> = {}) {
 
 const machine: Machine = {
   hostName: 'node-7',
+  address: '192.0.2.7',
   coreCount: 4,
   memoryBytes: 2 ** 34,
   isJournalStream: false,
@@ -198,17 +199,12 @@ const rejected: readonly [name: string, text: string, complaint: RegExp][] = [
   [
     'volumes of cinder with records in messages',
     `[DEFAULT]\n${url}[cinder_backup_agent]\nvolumes = cinder`,
-    /volumes: cinder needs records = database, which is not built yet; write volumes = path$/,
+    /volumes: cinder needs records = database; set \[database\] connection, or write volumes = path$/,
   ],
   [
-    'records in the database',
+    'records in a database that is not named',
     `[DEFAULT]\n${url}[cinder_backup_agent]\nrecords = database`,
-    /records: the database mode is not built yet; set records = message$/,
-  ],
-  [
-    'records wherever a database connection puts them',
-    `[DEFAULT]\n${url}[database]\nconnection = mysql://u:p@h/cinder`,
-    /^agent.conf:4: \[database\] connection: makes records = auto mean database, and the database mode is not built yet; set records = message$/,
+    /\[database\] connection: is needed with records = database; /,
   ],
   [
     'notifications that go nowhere',
@@ -325,13 +321,13 @@ const warned: readonly [name: string, text: string, warning: string][] = [
   ],
   [
     'an old name',
-    `${bus}backup_driver_status_check_interval = 20`,
+    `${bus}backup_driver_status_check_interval = 60`,
     'agent.conf:3: [DEFAULT] backup_driver_status_check_interval: is an old name of [DEFAULT] backup_driver_stats_polling_interval',
   ],
   [
     'services that count as dead too soon',
-    `${bus}report_interval = 60\nservice_down_time = 30`,
-    'agent.conf:4: [DEFAULT] service_down_time: must be more than report_interval: 150 seconds is used',
+    `${bus}service_down_time = 10`,
+    'agent.conf:3: [DEFAULT] service_down_time: must be more than report_interval: 25 seconds is used',
   ],
 ]
 for (const [name, text, warning] of warned) {

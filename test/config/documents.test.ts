@@ -38,8 +38,8 @@ for (const file of ['config/agent.conf.example', 'config/agent.conf.sample']) {
 test('every default of the sample file can be written as it stands', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'cba-sample-'))
   const file = path.join(folder, 'all.conf')
-  // Nothing that could be written says that a URL is not set, as in oslo.config.
-  const withDefaults = /^#(?=\w+ =)(?!backup_swift_(?:auth_)?url =$)/gm
+  // Nothing that could be written says that a URL or an address is not set, as in oslo.config.
+  const withDefaults = /^#(?=\w+ =)(?!(?:backup_swift_(?:auth_)?url|my_ip) =$)/gm
   writeFileSync(file, sampleFile().replaceAll(withDefaults, ''))
   const env = { CBA_DEFAULT_TRANSPORT_URL: 'rabbit://u:p@h/' }
 
@@ -52,6 +52,7 @@ test('every default of the sample file can be written as it stands', () => {
   assert.deepEqual([problems, warnings], [[], []])
   const unset = origins.entries().filter(([, origin]) => origin === 'default')
   assert.deepEqual(unset.map(([name]) => name).toArray(), [
+    'DEFAULT.my_ip',
     'DEFAULT.backup_swift_url',
     'DEFAULT.backup_swift_auth_url',
   ])

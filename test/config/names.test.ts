@@ -15,7 +15,7 @@ type TheirOption = {
 const theirs = (await runPeer('cinder_options.py')) as readonly TheirOption[]
 
 // Where ours differ on purpose: names of the machine, and options whose default changed upstream.
-const ownDefaults = ['DEFAULT.host', 'DEFAULT.state_path']
+const ownDefaults = ['DEFAULT.host', 'DEFAULT.my_ip', 'DEFAULT.state_path']
 const newerDefaults = [
   'oslo_messaging_rabbit.ssl_enforce_hostname_verification', // True since 18.1.
 ]

@@ -19,6 +19,7 @@ import { times } from '../support/soak.ts'
 
 const machine: Machine = {
   hostName: 'node-7',
+  address: '192.0.2.7',
   coreCount: 4,
   memoryBytes: 2 ** 34,
   isJournalStream: false,
@@ -30,6 +31,7 @@ const machine: Machine = {
 // What oslo shall take for defaults: of the machine, and newer than Debian's (since 18.1).
 const ownDefaults: Readonly<Record<string, unknown>> = {
   'DEFAULT.host': machine.hostName,
+  'DEFAULT.my_ip': machine.address,
   'cinder_backup_agent.workers': machine.coreCount,
   'cinder_backup_agent.memory_max': 2 ** 29,
   'oslo_messaging_rabbit.ssl_enforce_hostname_verification': true,

@@ -17,6 +17,7 @@ after(() => rmSync(folder, { recursive: true }))
 
 const machine: Machine = {
   hostName: 'node-7',
+  address: '192.0.2.7',
   coreCount: 4,
   memoryBytes: 2 ** 34,
   isJournalStream: false,

@@ -59,6 +59,15 @@ test('single_user logs in at backup_swift_auth_url, whatever backup_swift_url sa
   assert.equal(swift.singleUser.authUrl, 'http://proxy:8080/auth/v1.0')
 })
 
+test('backup_swift_tenant is the project where backup_swift_project names none', () => {
+  const tenant = { ...singleUser, backup_swift_tenant: 'old' }
+  const projectOf = (options: Record<string, string>) =>
+    configOf(options).swift.singleUser.projectName
+
+  assert.equal(projectOf(tenant), 'old')
+  assert.equal(projectOf({ ...tenant, backup_swift_project: 'new' }), 'new')
+})
+
 for (const version of ['2', '2.0', '4']) {
   test(`backup_swift_auth_version cannot be ${version}`, () => {
     assert.throws(() => configOf({ ...singleUser, backup_swift_auth_version: version }), {

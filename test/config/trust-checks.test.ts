@@ -69,10 +69,58 @@ test('what can log in is taken, and the ids and default domains with it', () => 
   ]) {
     assert.deepEqual(said(wanted + options), { problems: [], warnings: [] })
   }
-  const text = `${wanted}${password}project_name = service\ndefault_domain_name = Site\nuser_domain_id = u1`
+  const text = `${wanted}${password}project_name = service\ndefault_domain_name = Site\nuser_domain_id = u1\nproject_domain_id = p1`
   const { serviceUser } = loadConfig(sources(text)).config.identity
   assert.equal(serviceUser?.userDomainId, 'u1')
   assert.equal(serviceUser?.projectDomainName, 'Site')
+  assert.equal(serviceUser?.projectDomainId, 'p1')
+})
+
+const malformed: readonly [string, RegExp][] = [
+  ['keystone:5000/v3', /cannot be used: it starts with keystone:; write http/],
+  ['//keystone', /cannot be used: it is no URL; write http/],
+  ['http://keystone/v3?x=1', /cannot be used: it has a query or a fragment; write http/],
+  [
+    'http://user:hush-hush@keystone/v3',
+    /cannot be used: it holds a user name or password; write http/,
+  ],
+  ['http://keystone/v2.0', /http:\/\/keystone\/v2.0 is not of version 3, the only one/],
+]
+// What the option of Swift says by itself of what is no URL at all.
+const noUrl = /backup_swift_auth_url: must be a URL such as/
+const single3 = `${bus}backup_swift_auth = single_user\nbackup_swift_auth_version = 3\nbackup_swift_user = u\nbackup_swift_key = k\nbackup_swift_project = p\n`
+
+for (const [url, fault] of malformed) {
+  test(`a Keystone at ${url} is refused before the start, wherever it is needed`, () => {
+    for (const [name, text] of [
+      [
+        '[service_user] auth_url',
+        `${wanted}${password.replace('http://keystone', url)}project_id = 1`,
+      ],
+      [
+        '[keystone_authtoken] auth_url',
+        `${bus}[cinder_backup_agent]\nvalidate_tokens = true\n[keystone_authtoken]\nauth_url = ${url}`,
+      ],
+      ['[DEFAULT] backup_swift_auth_url', `${single3}backup_swift_auth_url = ${url}`],
+    ] as const) {
+      const { problems } = said(text)
+
+      assert.ok(
+        problems.some(
+          (one) => one.startsWith(`x: ${name}: `) && (fault.test(one) || noUrl.test(one)),
+        ),
+        `${name}: ${problems.join('\n')}`,
+      )
+      assert.ok(!problems.join().includes('hush-hush'))
+      assert.throws(() => loadConfig(sources(text)), { code: 'CONFIGURATION_INVALID' })
+    }
+  })
+}
+
+test('an address of Keystone that nothing needs may be anything', () => {
+  const unused = `${bus}[keystone_authtoken]\nauth_url = nowhere\n[service_user]\nauth_url = nowhere`
+
+  assert.deepEqual(said(unused).problems, [])
 })
 
 test('nobody asks for a service user where none is sent', () => {

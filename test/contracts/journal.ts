@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { Job } from '#src/domain/job.ts'
+import type { Ending, Job } from '#src/domain/job.ts'
 import type { Acceptance, Journal, Outbox } from '#src/ports/journal.ts'
 import type { ReplyAddress } from '#src/ports/rpc.ts'
-import { aContext, aDelivery, anEvent, aRecord, aRequest } from '../support/builders.ts'
+import { aContext, aDelivery, aDevice, anEvent, aRecord, aRequest } from '../support/builders.ts'
 
 type Opened = Journal & Outbox & Disposable
 
@@ -115,6 +115,39 @@ export function testJournal(adapter: string, open: () => Opened): void {
     journal.end(deleted.id, { kind: 'done' }, { ...record, status: 'deleted' }, [])
 
     assert.equal(journal.accept(aDelivery(create)).kind, 'new')
+  })
+
+  test(`${adapter}: the device of a job and the end it is about to have are kept until it has ended`, () => {
+    using journal = open()
+    const record = aRecord()
+    const job = jobOf(journal.accept(aDelivery(aRequest('create', record))))
+    const device = aDevice({ object: { provider_auth: 'CHAP user s3cret' } })
+    const ending: Ending = {
+      ...{ outcome: { kind: 'done' }, record, kept: record },
+      ...{ extra: { volume_meta: null }, error: null },
+    }
+
+    journal.update(job.id, { device })
+    journal.update(job.id, { ending })
+
+    assert.deepEqual(journal.unfinished(), [{ ...job, device, ending }])
+    journal.end(job.id, ending.outcome, record, [])
+    assert.deepEqual(journal.unfinished(), [])
+  })
+
+  test(`${adapter}: what is temporary of a backup is known until it is cleared`, () => {
+    using journal = open()
+    const record = aRecord({ temp_snapshot_id: '3b3b9cc0-5a8c-4b4e-8b0e-9a44b5fe2a11' })
+    const made = jobOf(journal.accept(aDelivery(aRequest('create', record))))
+    const other = jobOf(journal.accept(aDelivery(aRequest('create'))))
+    journal.end(made.id, { kind: 'done' }, record, [])
+    journal.end(other.id, { kind: 'done' }, other.record, [])
+
+    assert.deepEqual(journal.leftovers(), [record])
+    journal.cleared(record.id)
+
+    assert.deepEqual(journal.leftovers(), [])
+    assert.deepEqual(journal.record(record.id), { ...record, temp_snapshot_id: null })
   })
 
   test(`${adapter}: restores of one backup onto two volumes are two jobs`, () => {

@@ -17,12 +17,14 @@ import {
   signal,
 } from '../support/bus-under-test.ts'
 import { inbox } from '../support/rabbit.ts'
+import { testClaim } from './rpc-claim.ts'
 import { testPublisher } from './rpc-publisher.ts'
 
 /** What every RPC server and publisher must do; the bus may be RabbitMQ or memory. */
 export function testRpc(adapter: string, open: (t: TestContext) => Promise<BusUnderTest>): void {
   testServer(adapter, open)
   testSettling(adapter, open)
+  testClaim(adapter, open)
   testPublisher(adapter, open)
 }
 

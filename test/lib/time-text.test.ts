@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { wallClockMs } from '#src/lib/clock.ts'
-import { osloTimestamp, prefixStamp, recordTime } from '#src/lib/time-text.ts'
+import {
+  osloTimestamp,
+  prefixStamp,
+  recordTime,
+  recordTimeIn,
+  utcTime,
+} from '#src/lib/time-text.ts'
 
 for (const [name, text, shape, toIso] of [
   [
@@ -29,3 +35,22 @@ for (const [name, text, shape, toIso] of [
     assert.ok(ms > before - 1000 && ms <= wallClockMs(), written)
   })
 }
+
+test('a time in some seconds is that much later', () => {
+  const [now, later] = [recordTime(), recordTimeIn(3600)].map((text) => Date.parse(text))
+
+  assert.ok(Math.abs(Number(later) - Number(now) - 3_600_000) <= 1000)
+})
+
+test('any time is told in UTC and whole seconds, and what is none is null', () => {
+  for (const [text, utc] of [
+    ['2026-11-23T01:20:54.5+01:00', '2026-11-23T00:20:54Z'],
+    ['2026-11-23 00:20:54.573429', '2026-11-23T00:20:54Z'],
+    ['2026-11-23T00:20:54Z', '2026-11-23T00:20:54Z'],
+    ['2026-11-23T00:20:54', '2026-11-23T00:20:54Z'],
+    ['yesterday', null],
+    ['', null],
+  ] as const) {
+    assert.equal(utcTime(text), utc, text)
+  }
+})

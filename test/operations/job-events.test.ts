@@ -10,7 +10,18 @@ function aJob(): Job {
   const { record } = request.backup
   const context = aContext({ authToken: 'canary-token' })
   const run = '6a0f5d2c-7a7e-4b67-9f3c-6f6f4f4b1d10'
-  return { id: 'j', request, context, record, run, starts: 1, highWaterBytes: 0, started: true }
+  return {
+    id: 'j',
+    request,
+    context,
+    record,
+    run,
+    starts: 1,
+    highWaterBytes: 0,
+    started: true,
+    device: null,
+    ending: null,
+  }
 }
 
 const half = { bytesDone: 5, bytesTotal: 10, bytesPerSecond: 2, chunkCount: 3 }

@@ -17,6 +17,7 @@ function setUp({ hasScheduler = true, publish = async () => {} } = {}) {
   const stop = new AbortController()
   const log = recordingLog()
   const report = capabilityReport({
+    intervalMs: null,
     publisher: {
       async cast({ topic }, cast) {
         await publish()

@@ -8,6 +8,7 @@ import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import { AgentError } from '#src/domain/errors.ts'
 import type { JobRequest } from '#src/domain/job.ts'
 import type { RunOperation } from '#src/operations/operation.ts'
+import { noRows } from '#src/operations/rows.ts'
 import { aContext, aDelivery, aRecord, aRequest } from '../support/builders.ts'
 import { runnerBench, types } from '../support/runner-bench.ts'
 
@@ -41,7 +42,7 @@ function askAgain({ journal, runner }: Bench, request: JobRequest, authToken: st
 }
 
 test('a job that has got on waits for a new token, and goes on with it', async () => {
-  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), longMs)
+  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), noRows, longMs)
   const request = aRequest('create')
 
   agent.ask(request)
@@ -71,7 +72,7 @@ test('a job that has got on waits for a new token, and goes on with it', async (
 })
 
 test('while it waits others have its place, and starts that ended so are no crashes', async () => {
-  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), longMs)
+  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), noRows, longMs)
   const request = aRequest('create')
   agent.ask(request)
   await until(() => waitingIn(agent).length === 1)
@@ -95,7 +96,7 @@ test('a token that came while the job ran is used as soon as its own has ended',
     await running.promise
     return needsToken(run, signal)
   }
-  const agent = runnerBench({ create }, 1, memoryJournal(), longMs)
+  const agent = runnerBench({ create }, 1, memoryJournal(), noRows, longMs)
   const request = aRequest('create')
   agent.ask(request)
   await until(() => agent.events().length === 1)
@@ -108,7 +109,7 @@ test('a token that came while the job ran is used as soon as its own has ended',
 })
 
 test('a job that waits in vain fails with its reason', async () => {
-  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), 20)
+  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), noRows, 20)
   const job = agent.ask(aRequest('create'))
   await agent.idle()
 
@@ -127,7 +128,7 @@ test('a job that has not got on fails at once: nothing is lost with it', async (
   const create: RunOperation = async () => {
     throw expired()
   }
-  const agent = runnerBench({ create }, 1, memoryJournal(), longMs)
+  const agent = runnerBench({ create }, 1, memoryJournal(), noRows, longMs)
   agent.ask(aRequest('create'))
   await agent.idle()
 
@@ -136,7 +137,7 @@ test('a job that has not got on fails at once: nothing is lost with it', async (
 })
 
 test('a delete cancels a job that waits', async () => {
-  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), longMs)
+  const agent = runnerBench({ create: needsToken }, 1, memoryJournal(), noRows, longMs)
   const record = aRecord({ status: 'creating' })
   agent.ask(aRequest('create', record))
   await until(() => waitingIn(agent).length === 1)
@@ -154,7 +155,7 @@ test('a delete cancels a job that waits', async () => {
 
 test('a job that waits when the agent stops goes on at the next start', async () => {
   const journal = memoryJournal()
-  const agent = runnerBench({ create: needsToken }, 1, journal, longMs)
+  const agent = runnerBench({ create: needsToken }, 1, journal, noRows, longMs)
   const request = aRequest('create')
   agent.ask(request)
   await until(() => waitingIn(agent).length === 1)
@@ -162,7 +163,7 @@ test('a job that waits when the agent stops goes on at the next start', async ()
 
   const delivery = { ...aDelivery(request), context: aContext({ authToken: 'good' }) }
   assert.equal(journal.accept(delivery).kind, 'joined')
-  const next = runnerBench({ create: needsToken }, 1, journal, longMs)
+  const next = runnerBench({ create: needsToken }, 1, journal, noRows, longMs)
   for (const job of journal.unfinished()) next.runner.take(job)
   await next.idle()
 

@@ -95,7 +95,8 @@ async function run(
       async [Symbol.asyncDispose]() {},
     },
     accelerator: null,
+    cinder: null,
   }
   const readiness = { ready() {}, status() {}, stopping() {}, watchdog() {}, watchdogMs: null }
-  await runParts(parts, settings, log, readiness, signal)
+  await runParts(parts, settings, false, log, readiness, signal)
 }

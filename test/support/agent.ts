@@ -18,6 +18,10 @@ export type AgentHome = {
   readonly folder: string
   readonly configFile: string
   readonly host: string
+  /** Files that are read before that one. */
+  readonly earlierConfigFiles?: readonly string[]
+  /** More words for `serve`. */
+  readonly serveOptions?: readonly string[]
   /** Where `volume-<id>` files lie. */
   readonly volumes: string
   /** The POSIX store's root. */
@@ -107,16 +111,19 @@ export async function startAgent(owner: Owner, home: AgentHome): Promise<AgentPr
   return agent
 }
 
+type SpawnedHome = Pick<AgentHome, 'folder' | 'configFile' | 'earlierConfigFiles' | 'serveOptions'>
+
 /** The same without waiting for it to consume. `command` is another agent, or what starts it. */
 export function spawnAgent(
   owner: Owner,
-  { folder, configFile }: AgentHome,
+  { folder, configFile, earlierConfigFiles = [], serveOptions = [] }: SpawnedHome,
   env: NodeJS.ProcessEnv = {},
   [command = agentCommand, ...args]: readonly string[] = [],
 ): AgentProcess {
   const logFile = path.join(folder, `agent-${process.hrtime.bigint()}.log`)
   const output = openSync(logFile, 'w')
-  const child = spawn(command, [...args, 'serve', '--config-file', configFile], {
+  const files = [...earlierConfigFiles, configFile].flatMap((file) => ['--config-file', file])
+  const child = spawn(command, [...args, 'serve', ...serveOptions, ...files], {
     stdio: ['ignore', output, output],
     env: { ...process.env, ...env },
   })

@@ -12,6 +12,7 @@ const frameEnd = 0xce
 const queueDeclare = { classId: 50, methodId: 10 }
 const connectionClose = { classId: 10, methodId: 50 }
 const channelClose = { classId: 20, methodId: 40 }
+const basicAck = { classId: 60, methodId: 80 }
 const durableOrExclusive = 0b110
 
 /** What RabbitMQ 4.3 says, and closes the connection, where such queues are not permitted. */
@@ -25,17 +26,27 @@ export type AmqpProxy = {
   transientQueues: 'permitted' | 'refused'
   /** How many connections break as soon as they close a channel, without an answer. */
   breaksAtChannelClose: number
+  /** How many connections break at a confirm: the broker has the message, and its sender does not know. */
+  breaksAtConfirm: number
 }
 
-/** A door to the shared broker that treats transient queues as a newer one does, and breaks when told to. */
+/** A door to the shared broker that treats transient queues as a newer one does, and breaks where it is told to. */
 export async function amqpProxy(t: TestContext): Promise<AmqpProxy> {
   const { host, port } = services().rabbit
   const server = createServer((client) => {
     const broker = connect(port, host)
     for (const socket of [client, broker]) socket.on('error', () => socket.destroy())
     client.on('close', () => broker.destroy())
-    broker.pipe(client)
-    const methodsOf = methodReader()
+    const answersOf = methodReader({ isGreeted: true })
+    broker.on('data', (data: Buffer) => {
+      const answers = answersOf(data)
+      if (proxy.breaksAtConfirm > 0 && answers.some((one) => isOf(one, basicAck))) {
+        proxy.breaksAtConfirm -= 1
+        client.resetAndDestroy()
+      } else if (!client.destroyed) client.write(data)
+    })
+    broker.on('end', () => client.end())
+    const methodsOf = methodReader({ isGreeted: false })
     client.on('data', (data: Buffer) => {
       if (broker.destroyed) return // The goodbye after a refusal.
       const methods = methodsOf(data)
@@ -55,6 +66,7 @@ export async function amqpProxy(t: TestContext): Promise<AmqpProxy> {
     port: address.port,
     transientQueues: 'permitted',
     breaksAtChannelClose: 0,
+    breaksAtConfirm: 0,
   }
   return proxy
 }
@@ -65,15 +77,16 @@ export function throughProxy(transportUrl: string, { port }: AmqpProxy): string 
 }
 
 function refuse(client: Socket, broker: Socket): void {
-  broker.unpipe(client)
+  broker.removeAllListeners('data')
+  broker.removeAllListeners('end')
   broker.destroy()
   client.write(closeFrame(541, transientQueuesText))
 }
 
-/** Reads what a client sends, piece by piece; gives the methods that a piece completes. */
-function methodReader(): (data: Buffer) => readonly Buffer[] {
+/** Reads what a side sends, piece by piece; gives the methods that a piece completes. */
+function methodReader(side: { isGreeted: boolean }): (data: Buffer) => readonly Buffer[] {
   let left = Buffer.alloc(0)
-  let isGreeted = false
+  let { isGreeted } = side
   return (data) => {
     left = Buffer.concat([left, data])
     if (!isGreeted && left.length >= protocolHeaderBytes) {

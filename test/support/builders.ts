@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 
 import type { BackupRecord } from '#src/domain/backup-record.ts'
-import type { JobRequest, Operation } from '#src/domain/job.ts'
+import type { BackupDevice, JobRequest, Operation } from '#src/domain/job.ts'
 import type { RequestContext } from '#src/domain/request-context.ts'
 import type { Delivery } from '#src/ports/journal.ts'
 import type { Notification } from '#src/ports/rpc.ts'
@@ -78,6 +78,15 @@ export function aDelivery(request: JobRequest, fields: Partial<Delivery> = {}): 
     request,
     context: aContext(),
     replyTo: null,
+    ...fields,
+  }
+}
+
+/** A volume that cinder-volume gave to be backed up. */
+export function aDevice(fields: Partial<BackupDevice> = {}): BackupDevice {
+  return {
+    ...{ kind: 'volume', id: randomUUID(), sizeGib: 1 },
+    ...{ host: 'storage1@lvm#pool', clusterName: null, object: {} },
     ...fields,
   }
 }

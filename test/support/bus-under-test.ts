@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { TestContext } from 'node:test'
 
 import type { JsonObject } from '#src/domain/json.ts'
+import type { Log } from '#src/ports/log.ts'
 import type {
   Disposition,
   Notification,
@@ -11,6 +12,7 @@ import type {
   RpcRequest,
   RpcServer,
 } from '#src/ports/rpc.ts'
+import type { RpcClient } from '#src/ports/rpc-client.ts'
 import { inbox } from './rabbit.ts'
 
 export type RawMessage = {
@@ -28,6 +30,7 @@ export type BusUnderTest = {
     readonly drivers?: readonly ('messaging' | 'messagingv2')[]
     readonly replyRetrySeconds?: number
   }): Publisher
+  client(log: Log): RpcClient
   send(
     exchange: string,
     routingKey: string,

@@ -8,7 +8,7 @@ import type { BackupPlan } from '#src/domain/backup-plan.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import { documentHeader } from '#src/domain/document-header.ts'
 import { type ExtentSet, extentSet } from '#src/domain/extents.ts'
-import { metadataName, sha256fileName, swiftPrefix } from '#src/domain/object-names.ts'
+import { metadataName, posixPrefix, sha256fileName, swiftPrefix } from '#src/domain/object-names.ts'
 import { backupVolume } from '#src/engine/backup-volume.ts'
 import type { ExpectedDigests } from '#src/engine/expected-digests.ts'
 import { localLanes } from '#src/engine/local-lanes.ts'
@@ -63,6 +63,10 @@ export function aPlan(fields: Partial<BackupPlan> = {}): BackupPlan {
 }
 
 export type BackupChoices = Partial<BackupPlan> & {
+  /** Whose names; Swift's, unless it is said. */
+  readonly driver?: 'swift' | 'posix'
+  /** The chunks of what is not numbered by windows get the numbers behind it. */
+  readonly lastNumber?: number
   readonly volumeMeta?: string | null
   readonly accelerator?: Accelerator | null
 }
@@ -93,8 +97,9 @@ export async function addBackup(
   const parentId = parent?.record.id ?? null
   const record = aRecord({ volume_id: volumeId, parent_id: parentId, container })
   const stamp = '20261123002624'
-  const prefix = swiftPrefix({ volumeId, backupId: record.id, stamp }, 'nova')
-  const { volumeMeta = null, accelerator: _, ...fields } = choices
+  const names = { volumeId, backupId: record.id, stamp }
+  const prefix = choices.driver === 'posix' ? posixPrefix(names) : swiftPrefix(names, 'nova')
+  const { volumeMeta = null, lastNumber = 0, accelerator: _, driver: __, ...fields } = choices
   const plan = aPlan({ ...fields, prefix })
 
   const spool = memorySpool()
@@ -113,7 +118,7 @@ export async function addBackup(
     zeroChunks: plan.zeroChunks,
   })
   await using lanes = localLanes(choices.accelerator).open(aLaneJob({ store, volume }))
-  const work = { plan, lanes, parentDigests, log, lastNumber: 0 }
+  const work = { plan, lanes, parentDigests, log, lastNumber }
   await Array.fromAsync(backupVolume(work, signal))
 
   const header = documentHeader(record)

@@ -9,6 +9,8 @@ export type Door = {
   shut(): Promise<void>
   /** A black hole: sockets stay open and new ones are taken, but nothing goes through until `shut`. */
   freeze(): void
+  /** The same for what comes back, as soon as something that matches has gone in: it is done unheard. */
+  loseAnswers(after: RegExp): void
 }
 
 /** Shut at first; gone with the test. */
@@ -16,6 +18,7 @@ export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Pr
   const { hostname, port: targetPort } = new URL(url)
   const sockets = new Set<Socket>()
   let isFrozen = false
+  let losesAfter: RegExp | null = null
   const keep = (socket: Socket) => {
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
@@ -25,6 +28,9 @@ export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Pr
     const outside = connect(Number(targetPort), hostname)
     for (const socket of [inside, outside]) keep(socket)
     if (!isFrozen) inside.pipe(outside).pipe(inside)
+    inside.on('data', (data: Buffer) => {
+      if (losesAfter?.test(data.toString('latin1'))) outside.unpipe().pause()
+    })
     inside.on('close', () => outside.destroy())
     outside.on('close', () => inside.destroy())
   })
@@ -37,8 +43,12 @@ export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Pr
     isFrozen = true
     for (const socket of sockets) socket.unpipe().pause()
   }
+  const loseAnswers = (after: RegExp) => {
+    losesAfter = after
+  }
   const close = async () => {
     isFrozen = false
+    losesAfter = null
     for (const socket of sockets) socket.resetAndDestroy()
     if (server.listening) await new Promise((resolve) => server.close(resolve))
   }
@@ -46,5 +56,11 @@ export async function doorTo(owner: Pick<TestContext, 'after'>, url: string): Pr
   const { port } = server.address() as AddressInfo
   await close()
   owner.after(close)
-  return { origin: `http://127.0.0.1:${port}`, open: () => listen(port), shut: close, freeze }
+  return {
+    origin: `http://127.0.0.1:${port}`,
+    open: () => listen(port),
+    shut: close,
+    freeze,
+    loseAnswers,
+  }
 }

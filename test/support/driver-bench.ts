@@ -12,10 +12,12 @@ import { localLanes } from '#src/engine/local-lanes.ts'
 import { type CreateDeps, createBackup } from '#src/operations/create-backup.ts'
 import { deleteBackup } from '#src/operations/delete-backup.ts'
 import { importRecord } from '#src/operations/import-record.ts'
+import { pathJobVolumes } from '#src/operations/job-volumes.ts'
 import type { Result, RunOperation } from '#src/operations/operation.ts'
 import { listObjects } from '#src/operations/remove-objects.ts'
 import { resetStatus } from '#src/operations/reset-status.ts'
 import { restoreBackup } from '#src/operations/restore-backup.ts'
+import { requestedVolumeMetadata } from '#src/operations/volume-metadata.ts'
 import type { ObjectStore } from '#src/ports/object-store.ts'
 import type { Volumes } from '#src/ports/volumes.ts'
 
@@ -51,7 +53,8 @@ export function driverBench({
   const deps: CreateDeps = {
     journal: { record: (id) => records.get(id) ?? null },
     stores: { layout, storeFor: () => store, accessFor: () => null },
-    volumes: wrapVolumes(memoryVolumes(contents)),
+    volumes: pathJobVolumes(wrapVolumes(memoryVolumes(contents))),
+    metadata: requestedVolumeMetadata,
     spool: memorySpool(),
     lanes: localLanes(),
     accelerator: null,
@@ -85,6 +88,8 @@ export function driverBench({
       starts: 1,
       highWaterBytes: 0,
       started: true,
+      device: null,
+      ending: null,
     }
     const change = async (fields: Partial<BackupRecord>) => {
       record = { ...record, ...fields }
@@ -93,11 +98,13 @@ export function driverBench({
     const result = await operations[request.operation](
       {
         job,
+        isFirst: true,
         log,
         record: () => record,
         change,
         reached: (bytesDone) => void reached.push(bytesDone),
         progress: () => undefined,
+        device: async () => null,
       },
       stop,
     )

@@ -10,6 +10,7 @@ import type { JsonObject } from '#src/domain/json.ts'
 import { aborted } from '#src/lib/aborted.ts'
 import type { RunOperation } from '#src/operations/operation.ts'
 import { resetStatus } from '#src/operations/reset-status.ts'
+import { noRows } from '#src/operations/rows.ts'
 import { jobRunner } from '#src/operations/run-jobs.ts'
 import type { RpcRequest } from '#src/ports/rpc.ts'
 import { type HandlerDeps, requestHandler } from '#src/rpc-handlers.ts'
@@ -19,8 +20,7 @@ import { recordingPublisher } from './recording-publisher.ts'
 const service = 'cinder.backup.drivers.swift.SwiftBackupDriver'
 
 /** A request handler over a memory journal, with a runner that runs nothing. */
-export function handlerBench(changes: Partial<HandlerDeps> = {}) {
-  const journal = memoryJournal()
+export function handlerBench(changes: Partial<HandlerDeps> = {}, journal = memoryJournal()) {
   const publisher = recordingPublisher()
   const log = recordingLog()
   const untilCancelled: RunOperation = async (_run, signal) => {
@@ -31,6 +31,7 @@ export function handlerBench(changes: Partial<HandlerDeps> = {}) {
     journal,
     outbox: journal,
     publisher,
+    rows: noRows,
     work: { forget: async () => undefined },
     operations: {
       create: untilCancelled,
@@ -61,6 +62,7 @@ export function handlerBench(changes: Partial<HandlerDeps> = {}) {
     maskSecrets: (text) => text,
     log,
     signal: new AbortController().signal,
+    rows: null,
     ...changes,
   })
   return {

@@ -35,14 +35,21 @@ type KeystoneToken = {
   }[]
 }
 
-/** Logs a user in; `short`: through the door whose tokens end after ten seconds. */
+type LoginChoices = {
+  /** Through the door whose tokens end after ten seconds. */
+  readonly short?: boolean
+  readonly of?: Services
+  /** Another than the user's own: `admin` may enter `demo` and `other`, and is an administrator there. */
+  readonly project?: KeystoneUserName
+}
+
 export async function keystoneToken(
   user: KeystoneUserName,
-  { short = false, of = services() }: { readonly short?: boolean; readonly of?: Services } = {},
+  { short = false, of = services(), project: wanted = user }: LoginChoices = {},
 ): Promise<UserToken> {
   const { keystone, swift } = of
   const domain = { id: 'default' }
-  const project = user === 'cinder' || user === 'swift' ? 'service' : user
+  const project = user === 'cinder' || user === 'swift' ? 'service' : wanted
   const answer = await fetch(`${short ? keystone.shortUrl : keystone.url}/auth/tokens`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

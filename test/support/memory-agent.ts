@@ -17,11 +17,14 @@ import { monotonicMs, wallClockMs } from '#src/lib/clock.ts'
 import { type CreateDeps, createBackup } from '#src/operations/create-backup.ts'
 import { deleteBackup } from '#src/operations/delete-backup.ts'
 import { importRecord } from '#src/operations/import-record.ts'
+import { pathJobVolumes } from '#src/operations/job-volumes.ts'
 import type { Operations, Run } from '#src/operations/operation.ts'
 import { resetStatus } from '#src/operations/reset-status.ts'
 import { restoreBackup } from '#src/operations/restore-backup.ts'
+import { noRows } from '#src/operations/rows.ts'
 import { jobRunner } from '#src/operations/run-jobs.ts'
 import { sendOutbox } from '#src/operations/send-outbox.ts'
+import { requestedVolumeMetadata } from '#src/operations/volume-metadata.ts'
 import type { ObjectStore } from '#src/ports/object-store.ts'
 import type { Volumes } from '#src/ports/volumes.ts'
 import { requestHandler } from '#src/rpc-handlers.ts'
@@ -96,11 +99,13 @@ export async function memoryAgent(
     maskSecrets: log.maskSecrets,
     moved: () => undefined,
     work: spool,
+    rows: noRows,
     onCount: () => undefined,
   })
   const handler = requestHandler({
     ...{ journal, runner, publisher, topic, host: agentHost, service, log, signal: end.signal },
     levels: log,
+    rows: null,
     checkStore: () => undefined,
     publishCapabilities: () => undefined,
     hideSecret: log.addSecret,
@@ -153,7 +158,8 @@ function hear(bus: ReturnType<typeof memoryBus>, queue: string, ended: Map<strin
   bus.consume(queue, { prefetch: 1, take })
 }
 
-type Parts = Pick<CreateDeps, 'journal' | 'volumes' | 'spool'> & {
+type Parts = Pick<CreateDeps, 'journal' | 'spool'> & {
+  readonly volumes: Volumes
   readonly store: ObjectStore
   readonly watch: NonNullable<MemoryAgentOptions['watch']>
 }
@@ -164,7 +170,15 @@ function watchedOperations({ journal, store, volumes, spool, watch }: Parts): Op
   const depsOf = (run: Run): CreateDeps => {
     const world = watch(run, { store, volumes })
     return {
-      ...{ journal, volumes: world.volumes, spool, lanes, accelerator: null, service },
+      ...{
+        journal,
+        volumes: pathJobVolumes(world.volumes),
+        metadata: requestedVolumeMetadata,
+        spool,
+        lanes,
+        accelerator: null,
+        service,
+      },
       stores: { layout, storeFor: () => world.store, accessFor: () => null },
       availabilityZone: 'nova',
       sizes: {

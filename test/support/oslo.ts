@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Json, JsonObject } from '#src/domain/json.ts'
 import { type Peer, startPeer } from './python.ts'
+import { inbox } from './rabbit.ts'
 
 // Debian's real oslo.messaging on the other side of the bus.
 
@@ -99,6 +100,29 @@ export async function osloClient(options: OsloOptions, topic: string): Promise<O
   }
 }
 
+export type OsloServed = {
+  readonly method: string
+  readonly args: JsonObject
+  readonly context: JsonObject
+}
+
+export type OsloServer = AsyncDisposable & {
+  /** What it was asked for, but for what it fails at. */
+  readonly served: ReturnType<typeof inbox<OsloServed>>
+}
+
+/** Serves until disposed: see `oslo_peer.py` for what it answers. */
+export async function osloServer(
+  options: OsloOptions,
+  topic: string,
+  server: string,
+): Promise<OsloServer> {
+  const peer = await readyPeer('serve', options, { topic, server })
+  const served = inbox<OsloServed>()
+  const readers = readLines(peer, (line) => served.put(JSON.parse(line) as OsloServed))
+  return { served, [Symbol.asyncDispose]: () => readers.stop() }
+}
+
 /** Listens until disposed. Where it makes the queue, it makes it as its `conf` says. */
 export async function osloListener(
   options: OsloOptions,
@@ -142,7 +166,7 @@ export async function osloListener(
 }
 
 async function readyPeer(
-  role: 'client' | 'listen',
+  role: 'client' | 'serve' | 'listen',
   { transportUrl, exchange, conf = {} }: OsloOptions,
   more: JsonObject,
 ): Promise<Peer> {

@@ -68,6 +68,6 @@ export function rabbitPeers(owner: Owner, options: PeerOptions): RabbitPeers {
       server.serve(async (request) => {
         requests.put(request)
         return options.handler?.(request) ?? ignored
-      }, AbortSignal.timeout(30_000)),
+      }, AbortSignal.timeout(120_000)),
   }
 }

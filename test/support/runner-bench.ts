@@ -7,6 +7,7 @@ import { AgentError } from '#src/domain/errors.ts'
 import type { Job, JobRequest } from '#src/domain/job.ts'
 import type { Operations, RunOperation } from '#src/operations/operation.ts'
 import { resetStatus } from '#src/operations/reset-status.ts'
+import { noRows, type Rows } from '#src/operations/rows.ts'
 import { jobRunner } from '#src/operations/run-jobs.ts'
 import { aDelivery } from './builders.ts'
 import { recordingPublisher } from './recording-publisher.ts'
@@ -16,6 +17,7 @@ export function runnerBench(
   operations: Partial<Operations>,
   jobsMax = 4,
   journal = memoryJournal(),
+  rows: Rows = noRows,
   authWaitMs = 0,
 ) {
   const publisher = recordingPublisher()
@@ -28,6 +30,7 @@ export function runnerBench(
     outbox: journal,
     publisher,
     work,
+    rows,
     operations: {
       ...{ create: never, restore: never, delete: never, import: never },
       reset_status: resetStatus,

@@ -42,6 +42,16 @@ export type Services = {
       readonly key: string
     }
   }
+  /** Only where `services up cinder` was asked for. */
+  readonly cinder: {
+    /** Ends in `/v3`. */
+    readonly url: string
+    /** Whose file for a volume is `volume-<id>`. */
+    readonly volumes: string
+    /** What Cinder's services are started with, and what its backup service reads after that. */
+    readonly configFiles: readonly [string, string]
+    readonly database: 'mariadb' | 'postgresql'
+  }
 }
 
 let known: Services | undefined
@@ -87,6 +97,12 @@ function servicesOf(value: (name: string) => string): Services {
         key: value('SWIFT_TEMPAUTH_PASSWORD'),
       },
     },
+    cinder: {
+      url: value('CINDER_URL'),
+      volumes: value('CINDER_VOLUMES'),
+      configFiles: [value('CINDER_CONF'), value('CINDER_BACKUP_CONF')],
+      database: value('CINDER_DATABASE') === 'postgresql' ? 'postgresql' : 'mariadb',
+    },
   }
 }
 
@@ -102,7 +118,7 @@ export function serviceScript(env: NodeJS.ProcessEnv = {}): ServiceScript {
   return async (...args) => {
     const { stdout } = await run(script, args, {
       env: { ...process.env, ...env },
-      timeout: 180_000,
+      timeout: 400_000,
     })
     return stdout
   }

@@ -17,8 +17,10 @@ import type { Json } from '#src/domain/json.ts'
 import { chunkName, metadataName, sha256fileName } from '#src/domain/object-names.ts'
 import { swiftLayout } from '#src/domain/store-layout.ts'
 import { localLanes } from '#src/engine/local-lanes.ts'
+import { pathJobVolumes } from '#src/operations/job-volumes.ts'
 import type { Run } from '#src/operations/operation.ts'
 import { restoreBackup } from '#src/operations/restore-backup.ts'
+import { requestedVolumeMetadata } from '#src/operations/volume-metadata.ts'
 import type { Volumes } from '#src/ports/volumes.ts'
 import { aContext, aRequest } from '../support/builders.ts'
 import { never } from '../support/chains.ts'
@@ -99,7 +101,10 @@ async function restored(chain: GoldenChain, link: number, roomBytes: number): Pr
       storeFor: () => store,
       accessFor: () => null,
     },
-    volumes: strictVolumes(memoryVolumes(new Map([[targetVolumeId, target]])), faults),
+    volumes: pathJobVolumes(
+      strictVolumes(memoryVolumes(new Map([[targetVolumeId, target]])), faults),
+    ),
+    metadata: requestedVolumeMetadata,
     ...{ spool, lanes, uploadsMax: 4 },
     sizes: { objectSizeBytes: 0, blockSizeBytes: 0, memoryMax: 16 * mebibyte, workers: 2 },
   })
@@ -107,13 +112,15 @@ async function restored(chain: GoldenChain, link: number, roomBytes: number): Pr
   const run: Run = {
     job: {
       ...{ id: randomUUID(), request, context: aContext(), record: backup.record, run: '' },
-      ...{ starts: 1, highWaterBytes: 0, started: true },
+      ...{ starts: 1, highWaterBytes: 0, started: true, device: null, ending: null },
     },
+    isFirst: true,
     log: recordingLog(),
     record: () => backup.record,
     change: async () => undefined,
     reached: () => undefined,
     progress: () => undefined,
+    device: async () => null,
   }
   try {
     const { extra } = await restore(run, never)

@@ -63,21 +63,26 @@ async function exportOf({ scheduler, home }: DrivenAgent, backup: BackupRecord):
   return answer as Exported
 }
 
+/** What Cinder's API sends to import a record. */
+function importArgs({ context }: DrivenAgent, id: string, exported: JsonObject): JsonObject {
+  const { userId: user_id, projectId: project_id } = context
+  const volume_id = '00000000-0000-0000-0000-000000000000'
+  const backup = { ...aRecord({ id, user_id, project_id, volume_id, size: 0 }) }
+  return { backup, backup_hosts: [], ...exported }
+}
+
 /** As Cinder's API asks for it; resolves to the event that ends it. */
 async function imported(
-  { scheduler, context }: DrivenAgent,
+  agent: DrivenAgent,
   id: string,
   exported: Partial<Exported> & JsonObject,
   host: string,
 ): Promise<HeardEvent> {
-  const { userId: user_id, projectId: project_id } = context
-  const volume_id = '00000000-0000-0000-0000-000000000000'
-  const backup = { ...aRecord({ id, user_id, project_id, volume_id, size: 0 }) }
-  const args = { backup, backup_hosts: [], ...exported }
-  await scheduler.send('import_record', args, host).catch((error: unknown) => {
+  const args = importArgs(agent, id, exported)
+  await agent.scheduler.send('import_record', args, host).catch((error: unknown) => {
     assert.ok(error instanceof AgentError) // Refused: the event says so too.
   })
-  return scheduler.ended('import', id)
+  return agent.scheduler.ended('import', id)
 }
 
 const recordIn = ({ payload }: HeardEvent) => payload['record'] as unknown as BackupRecord
@@ -202,6 +207,46 @@ test('send exports a record and resets its status, and keeps it', async (t) => {
 
   assert.deepEqual(JSON.parse(exported), await exportOf(agent, record))
   assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), { ...record, status: 'error' })
+})
+
+test('send METHOD waits for an answer as long as rpc_response_timeout says', async (t) => {
+  const { agent, home } = await drivenAgent(t, { DEFAULT: { rpc_response_timeout: 2 } })
+  assert.equal(await agent.end('SIGTERM'), 0) // Its queue stays.
+  const words = ['send', 'check_support_to_force_delete', '--args', '{}', '--host', home.host]
+
+  const sent = promisify(execFile)(agentCommand, [...words, '--config-file', home.configFile])
+
+  await assert.rejects(sent, /CALL_TIMED_OUT.* was not answered in 2 s/s)
+})
+
+test('send imports by a record or by an export, and keeps the record only where that ends well', async (t) => {
+  const maker = await drivenAgent(t)
+  const bytes = noise('import', 1000)
+  const record = await maker.backup(await maker.newVolume(bytes))
+  const { backup_service, backup_url } = await exportOf(maker, record)
+  const by = ['--backup-service', String(backup_service), '--backup-url', String(backup_url)]
+  const knowing = { DEFAULT: { backup_posix_path: maker.home.store } }
+  const file = path.join(maker.home.folder, 'import.json')
+  const send = (agent: DrivenAgent, ...words: readonly string[]) => {
+    const where = ['--record', file, '--config-file', agent.home.configFile]
+    return promisify(execFile)(agentCommand, ['send', 'import_record', ...words, ...where])
+  }
+
+  for (const words of [[], by]) {
+    await writeFile(file, words.length === 0 ? JSON.stringify(record) : '{}')
+    const agent = await drivenAgent(t, knowing)
+    await send(agent, ...words)
+    const kept = JSON.parse(await readFile(file, 'utf8')) as BackupRecord
+    assert.deepEqual([kept.status, kept.host], ['available', agent.home.host])
+    assert.equal(kept.service_metadata, record.service_metadata)
+    assert.equal(sha256(await agent.restore(kept, Buffer.alloc(1000))), sha256(bytes))
+  }
+
+  const elsewhere = await drivenAgent(t)
+  await writeFile(file, JSON.stringify(record))
+  await assert.rejects(send(elsewhere), { code: 10 })
+  assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), record)
+  await assert.rejects(send(elsewhere, ...by.slice(0, 2)), /go together/)
 })
 
 test("Cinder's own client exports, and is refused by the exception that its API knows", async (t) => {

@@ -116,5 +116,5 @@ test('a private RabbitMQ blocks its publishers, restarts at the same address and
 })
 
 test('a command for a service that does not exist names those that do', async () => {
-  await assert.rejects(serviceScript()('up', 'mariadb'), /there is no service mariadb.*rabbitmq/)
+  await assert.rejects(serviceScript()('up', 'nova'), /there is no service nova.*rabbitmq/)
 })

@@ -3,10 +3,14 @@ import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 
 import type { BackupRecord } from '#src/domain/backup-record.ts'
+import { startAgent } from '../support/agent.ts'
 import { chunkBytes, drivenAgent } from '../support/driven-agent.ts'
+import { faultProxy } from '../support/fault-proxy.ts'
 import { keystoneToken, revokeToken } from '../support/keystone.ts'
+import { eventually } from '../support/rabbit.ts'
 import { assertSecret, failedBackup } from '../support/refused.ts'
 import { recordFor, startScheduler } from '../support/scheduler.ts'
+import { services } from '../support/services.ts'
 import { keystoneAccess, type Login, swiftContainer } from '../support/stores.ts'
 import { byUrl, contextOf, swiftAgent, swiftSettings } from '../support/swift-agent.ts'
 import { diskBytes, noise } from '../support/volume-data.ts'
@@ -49,6 +53,40 @@ test('a token that is revoked before the first chunk ends the backup in TOKEN_EX
   const stored = await container.list()
   assert.equal(stored.length, record.object_count + 2, 'nothing of the first try is left')
   assertSecret(user.token, agent)
+})
+
+test('a delete that is taken up again with a token that has ended loses neither record nor objects', async (t) => {
+  const user = await keystoneToken('demo')
+  const container = await swiftContainer(t, userLogin)
+  const swift = await faultProxy(t, services().swift.url)
+  const options = {
+    backup_swift_url: `${swift.origin}/v1/AUTH_`,
+    backup_swift_container: container.name,
+  }
+  const agent = await drivenAgent(t, swiftSettings(options), contextOf(user))
+  const record = await agent.backup(await agent.newVolume(diskBytes('kept', 3 * chunkBytes)))
+  const before = await container.list()
+  let isHanging = true
+  swift.follow(() => (isHanging ? { kind: 'hang' } : null))
+  const asked = swift.seen.length
+  await agent.scheduler.ask('delete', record)
+  await eventually(() => swift.seen.length > asked, 'the delete has begun')
+  await agent.agent.end('SIGKILL')
+  await revokeToken(user)
+  isHanging = false
+
+  await startAgent(t, agent.home)
+  const failed = await agent.scheduler.ended('delete', record.id)
+
+  assert.equal(failed.eventType, 'backup.delete.error')
+  assert.equal(failed.payload['code'], 'TOKEN_EXPIRED', String(failed.payload['message']))
+  const kept = failed.payload['record'] as BackupRecord
+  assert.deepEqual([kept.deleted, kept.service_metadata], [false, record.service_metadata])
+  assert.deepEqual(await container.list(), before)
+  const renewed = await startScheduler(t, agent.vhost.transportUrl, await demo())
+  const ended = await renewed.run('delete', kept)
+  assert.equal(ended.eventType, 'backup.delete.end', String(ended.payload['message']))
+  assert.deepEqual(await container.list(), [])
 })
 
 test("a request without a token says so; with another project's token Swift's refusal is told", async (t) => {

@@ -2,7 +2,7 @@ import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 
 import { AgentError } from '../../domain/errors.ts'
 
-const schemaVersion = 1
+const schemaVersion = 2
 
 const schema = `
   CREATE TABLE jobs (
@@ -19,7 +19,9 @@ const schema = `
     started INTEGER NOT NULL DEFAULT 0,
     next_sequence INTEGER NOT NULL DEFAULT 1,
     outcome TEXT,
-    ended_ms INTEGER
+    ended_ms INTEGER,
+    device BLOB,
+    ending TEXT
   ) STRICT;
   CREATE INDEX jobs_by_key ON jobs (key, position);
   CREATE INDEX jobs_unfinished ON jobs (position) WHERE outcome IS NULL;
@@ -45,6 +47,11 @@ const schema = `
   ) STRICT;
 `
 
+/** What an older journal lacks, by its version. */
+const upgrades: Readonly<Record<number, string>> = {
+  1: 'ALTER TABLE jobs ADD COLUMN device BLOB; ALTER TABLE jobs ADD COLUMN ending TEXT;',
+}
+
 /** Opens the database, makes or checks its tables. `file` may be ':memory:'. */
 export function openDatabase(file: string): DatabaseSync {
   let database: DatabaseSync | null = null
@@ -54,12 +61,7 @@ export function openDatabase(file: string): DatabaseSync {
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 0')
     const check = database.prepare('PRAGMA quick_check(1)').get()
     if (check?.['quick_check'] !== 'ok') throw new Error(String(check?.['quick_check']))
-    const version = database.prepare('PRAGMA user_version').get()?.['user_version']
-    if (version === 0) {
-      database.exec(`BEGIN; ${schema} PRAGMA user_version = ${schemaVersion}; COMMIT`)
-    } else if (version !== schemaVersion) {
-      throw new Error(`it has version ${version}, this agent knows ${schemaVersion}`)
-    }
+    bringUp(database)
     return database
   } catch (error) {
     database?.close()
@@ -70,6 +72,17 @@ export function openDatabase(file: string): DatabaseSync {
       error,
     )
   }
+}
+
+/** Makes the tables, or those of an older agent what ours are. */
+function bringUp(database: DatabaseSync): void {
+  const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version'])
+  if (version === schemaVersion) return
+  const change = version === 0 ? schema : upgrades[version]
+  if (change === undefined) {
+    throw new Error(`it has version ${version}, this agent knows ${schemaVersion}`)
+  }
+  database.exec(`BEGIN; ${change} PRAGMA user_version = ${schemaVersion}; COMMIT`)
 }
 
 /**

@@ -5,7 +5,14 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import type { BackupRecord } from '../../domain/backup-record.ts'
 import { AgentError } from '../../domain/errors.ts'
-import { type Job, type JobOutcome, type JobRequest, jobKey } from '../../domain/job.ts'
+import {
+  type BackupDevice,
+  type Ending,
+  type Job,
+  type JobOutcome,
+  type JobRequest,
+  jobKey,
+} from '../../domain/job.ts'
 import type { RequestContext } from '../../domain/request-context.ts'
 import { wallClockMs } from '../../lib/clock.ts'
 import type { Acceptance, Delivery, DeliveryId, Journal, Outbox } from '../../ports/journal.ts'
@@ -157,6 +164,8 @@ function journalMethods(tables: Tables, { guarded, transaction, written }: Ways)
         }
         if (change.highWaterBytes !== undefined) tables.raiseHighWater(jobId, change.highWaterBytes)
         if (change.stoppedInOrder) tables.forgetStart(jobId)
+        if (change.device !== undefined) tables.setDevice(jobId, change.device)
+        if (change.ending !== undefined) tables.setEnding(jobId, change.ending)
         if (change.event !== undefined) tables.addEvent(change.event)
       })
       if (change.event !== undefined) written(undefined)
@@ -176,6 +185,8 @@ function journalMethods(tables: Tables, { guarded, transaction, written }: Ways)
     },
     callers: (jobId) => guarded(() => tables.callers(jobId)),
     record: (backupId) => guarded(() => tables.record(backupId)),
+    leftovers: () => guarded(() => tables.leftovers()),
+    cleared: (backupId) => transaction(() => tables.clear(backupId)),
     nextSequence(jobId) {
       let numbers = sequences.get(jobId)
       if (numbers === undefined || numbers.next === numbers.limit) {
@@ -242,6 +253,12 @@ function journalTables(database: DatabaseSync, seal: TokenSeal) {
     'INSERT INTO records VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record, changed_ms = excluded.changed_ms',
   )
   const getRecord = statement('SELECT record FROM records WHERE backup_id = ?')
+  const leftovers = statement(
+    "SELECT record FROM records WHERE coalesce(record ->> '$.temp_volume_id', record ->> '$.temp_snapshot_id') IS NOT NULL",
+  )
+  const clear = statement(
+    "UPDATE records SET record = json_set(record, '$.temp_volume_id', NULL, '$.temp_snapshot_id', NULL) WHERE backup_id = ?",
+  )
   const forget = [
     statement('DELETE FROM final_events WHERE job_id IN (SELECT id FROM jobs WHERE ended_ms < ?)'),
     statement('DELETE FROM jobs WHERE ended_ms < ?'),
@@ -268,6 +285,9 @@ function journalTables(database: DatabaseSync, seal: TokenSeal) {
     addDelivery({ key }: DeliveryId, jobId: string | null) {
       addDelivery.run(key, wallClockMs(), jobId)
     },
+    leftovers: () =>
+      leftovers.all().map((row) => JSON.parse(String(row['record'])) as BackupRecord),
+    clear: (backupId: string) => void clear.run(backupId),
     saveRecord(value: BackupRecord) {
       saveRecord.run(value.id, JSON.stringify(value), wallClockMs())
     },
@@ -299,9 +319,11 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
     'UPDATE jobs SET high_water_bytes = ?1, starts = 0 WHERE id = ?2 AND high_water_bytes < ?1',
   )
   const setToken = statement('UPDATE jobs SET context = ?, token = ? WHERE id = ? RETURNING *')
+  const setDevice = statement('UPDATE jobs SET device = ? WHERE id = ? AND outcome IS NULL')
+  const setEnding = statement('UPDATE jobs SET ending = ? WHERE id = ? AND outcome IS NULL')
   const forgetStart = statement('UPDATE jobs SET starts = starts - 1 WHERE id = ? AND starts > 0')
   const end = statement(
-    'UPDATE jobs SET outcome = ?, record = ?, ended_ms = ?, token = NULL WHERE id = ? AND outcome IS NULL',
+    'UPDATE jobs SET outcome = ?, record = ?, ended_ms = ?, token = NULL, device = NULL, ending = NULL WHERE id = ? AND outcome IS NULL',
   )
   const reserve = statement(
     'UPDATE jobs SET next_sequence = next_sequence + ? WHERE id = ? RETURNING next_sequence',
@@ -337,6 +359,10 @@ function jobStatements(statement: (sql: string) => Statement, seal: TokenSeal) {
       setRecord.run(JSON.stringify(record), jobId),
     raiseHighWater: (jobId: string, bytes: number) => raise.run(bytes, jobId),
     forgetStart: (jobId: string) => forgetStart.run(jobId),
+    /** Sealed: the object of a volume may hold the secret of its target. */
+    setDevice: (jobId: string, device: BackupDevice) =>
+      setDevice.run(seal.seal(JSON.stringify(device)), jobId),
+    setEnding: (jobId: string, ending: Ending) => setEnding.run(JSON.stringify(ending), jobId),
     end(jobId: string, outcome: JobOutcome, record: BackupRecord) {
       const texts = [JSON.stringify(outcome), JSON.stringify(record)]
       if (end.run(...texts, wallClockMs(), jobId) === 1) return
@@ -361,5 +387,13 @@ function jobOf(row: Row, seal: TokenSeal): Job {
     starts: Number(row['starts']),
     highWaterBytes: Number(row['high_water_bytes']),
     started: row['started'] === 1,
+    device: openDevice(row['device'], seal),
+    ending: row['ending'] === null ? null : JSON.parse(String(row['ending'])),
   }
+}
+
+/** Null also where the key it was sealed with is lost: then it is asked for again. */
+function openDevice(sealed: unknown, seal: TokenSeal): BackupDevice | null {
+  const text = sealed instanceof Uint8Array ? seal.open(sealed) : null
+  return text === null ? null : JSON.parse(text)
 }

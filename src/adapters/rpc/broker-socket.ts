@@ -74,6 +74,24 @@ export async function openConnection(
   }
 }
 
+/** Opens a connection to the first host that lets us in; rejects as the last one did. */
+export async function openFirst(
+  transport: Transport,
+  connectionName: string,
+  signal: AbortSignal,
+): Promise<OpenConnection> {
+  let last: unknown
+  for (const host of transport.hosts) {
+    try {
+      return await openConnection(transport, host, connectionName, signal)
+    } catch (error) {
+      last = error
+      signal.throwIfAborted()
+    }
+  }
+  throw last
+}
+
 function opened(model: ChannelModel, cut: AbortController): OpenConnection {
   let said: Error | null = null
   const closed = new Promise<AgentError>((resolve) => {

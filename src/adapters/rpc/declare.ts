@@ -52,7 +52,7 @@ export function declarer(mode: DeclareMode, log: Log): Declarer {
  * Where the connection ends before the broker has answered, the library's `close` waits for ever; its
  * event comes. Source: amqplib/lib/channel.js, `toClosing` and `toClosed`.
  */
-async function closeChannel(channel: Channel): Promise<void> {
+export async function closeChannel(channel: Channel): Promise<void> {
   const closed = new Promise((resolve) => channel.once('close', resolve))
   await Promise.race([closed, channel.close()])
 }

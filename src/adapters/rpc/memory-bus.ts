@@ -1,4 +1,4 @@
-import { delay } from '../../lib/clock.ts'
+import { delay, monotonicMs } from '../../lib/clock.ts'
 import type { IncomingProperties, OutgoingMessage } from './oslo-envelope.ts'
 import type { Settlement } from './request-intake.ts'
 
@@ -27,6 +27,7 @@ export type MemoryBus = {
   publish(message: OutgoingMessage, signal: AbortSignal): Promise<boolean>
   /** Consumes until the function given back is called; that puts back nothing that is in hand. */
   consume(queue: string, consumer: MemoryConsumer): () => void
+  consumerCount(queue: string): number
   /** Takes the oldest message; null where there is none. */
   get(queue: string): QueuedMessage | null
   /** Messages in the queue that nobody has in hand. */
@@ -37,7 +38,10 @@ export type MemoryBus = {
   readonly isUp: boolean
 }
 
-type Queue = { readonly messages: QueuedMessage[]; readonly consumers: Consuming[] }
+/** With the moment after which nobody gets it any more. */
+type WaitingMessage = QueuedMessage & { readonly expiresAtMs: number }
+
+type Queue = { readonly messages: WaitingMessage[]; readonly consumers: Consuming[] }
 type Consuming = MemoryConsumer & { inHandCount: number }
 
 const downPollMs = 10
@@ -52,7 +56,13 @@ export function memoryBus(): MemoryBus {
     queues.set(name, queue)
     return queue
   }
+  const liveQueue = (name: string): Queue | undefined => {
+    const queue = queues.get(name)
+    if (queue !== undefined) dropExpired(queue)
+    return queue
+  }
   const deliver = (queue: Queue): void => {
+    dropExpired(queue)
     while (isUp && queue.messages.length > 0) {
       const consumer = queue.consumers.find(({ inHandCount, prefetch }) => inHandCount < prefetch)
       const message = consumer === undefined ? undefined : queue.messages.shift()
@@ -93,7 +103,9 @@ export function memoryBus(): MemoryBus {
       for (const target of targets) {
         const queue = queueOf(target)
         const { body, properties } = message
-        queue.messages.push({ body, properties, redelivered: false })
+        const lifeMs = Number(properties.expiration ?? Number.POSITIVE_INFINITY)
+        const expiresAtMs = monotonicMs() + lifeMs
+        queue.messages.push({ body, properties, redelivered: false, expiresAtMs })
         deliver(queue)
       }
       return targets.length > 0
@@ -108,8 +120,9 @@ export function memoryBus(): MemoryBus {
         if (index !== -1) queue.consumers.splice(index, 1)
       }
     },
-    get: (name) => queues.get(name)?.messages.shift() ?? null,
-    count: (name) => queues.get(name)?.messages.length ?? 0,
+    consumerCount: (name) => queues.get(name)?.consumers.length ?? 0,
+    get: (name) => liveQueue(name)?.messages.shift() ?? null,
+    count: (name) => liveQueue(name)?.messages.length ?? 0,
     goDown: () => {
       isUp = false
     },
@@ -118,6 +131,12 @@ export function memoryBus(): MemoryBus {
       for (const queue of queues.values()) deliver(queue)
     },
   }
+}
+
+/** Those behind a message that lives on are found when it is gone, as in RabbitMQ. */
+function dropExpired({ messages }: Queue): void {
+  const nowMs = monotonicMs()
+  while ((messages[0]?.expiresAtMs ?? Number.POSITIVE_INFINITY) <= nowMs) messages.shift()
 }
 
 function bindingKey(exchange: string, routingKey: string): string {

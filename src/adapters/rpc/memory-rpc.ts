@@ -4,6 +4,7 @@ import { AgentError } from '../../domain/errors.ts'
 import { atMost } from '../../lib/aborted.ts'
 import type { Log } from '../../ports/log.ts'
 import type { Publisher, RequestSource, RpcServer } from '../../ports/rpc.ts'
+import { free, settleClaim } from './host-queue.ts'
 import type { MemoryBus } from './memory-bus.ts'
 import { type OsloPublisherOptions, osloPublisher, type PublishLink } from './oslo-publisher.ts'
 import { type Intake, type IntakeOptions, requestIntake } from './request-intake.ts'
@@ -69,6 +70,11 @@ export function memoryRpcServer(
   }
   return {
     queues: subscriptions.map(({ queue }) => queue),
+    claim: async (claim, signal) => {
+      const queue = subscriptions[1].queue
+      const count = async () => bus.consumerCount(queue)
+      settleClaim(await free(count, queue, claim, log, signal), queue, '/', claim, log)
+    },
     serve: async (handler, signal) => {
       signal.throwIfAborted()
       for (const { queue, exchange, source } of subscriptions) {
@@ -95,17 +101,28 @@ export function memoryPublisher(
   log: Log,
 ): Publisher {
   const closing = new AbortController()
-  const until = (signal: AbortSignal) => AbortSignal.any([signal, closing.signal])
-  const link: PublishLink = {
+  const link = memoryLink(bus, closing.signal)
+  return osloPublisher(
+    { replies: link, casts: link, notifications: link },
+    options,
+    log,
+    async () => closing.abort(new AgentError('AGENT_STOPPING', 'the publisher was closed')),
+  )
+}
+
+/** A way into a bus in memory, until `closing` aborts. */
+export function memoryLink(bus: MemoryBus, closing: AbortSignal): PublishLink {
+  const until = (signal: AbortSignal) => AbortSignal.any([signal, closing])
+  return {
     get isReady() {
       return bus.isUp
     },
-    reconnectedAtMs: null,
+    returnedAtMs: null,
     publish: async (message, _mandatory, signal) =>
       (await bus.publish(message, until(signal))) ? 'routed' : 'returned',
     publishOnce: async (message) => {
       if (!bus.isUp) return 'lost'
-      return (await bus.publish(message, closing.signal)) ? 'routed' : 'returned'
+      return (await bus.publish(message, closing)) ? 'routed' : 'returned'
     },
     publishToQueue: async (message, signal) => {
       bus.declareQueue(message.routingKey)
@@ -116,10 +133,4 @@ export function memoryPublisher(
       await bus.publish(message, until(signal))
     },
   }
-  return osloPublisher(
-    { replies: link, casts: link, notifications: link },
-    options,
-    log,
-    async () => closing.abort(new AgentError('AGENT_STOPPING', 'the publisher was closed')),
-  )
 }

@@ -26,6 +26,8 @@ export type OutgoingProperties = {
   readonly messageId?: string
   readonly correlationId?: string
   readonly replyTo?: string
+  /** Milliseconds as text: after them the broker drops a message that nobody took. */
+  readonly expiration?: string
 }
 
 /** What every oslo message carries. Source: recorded frames of oslo.messaging 14.0.3 and 18.1.0. */

@@ -1,5 +1,7 @@
-import type { AgentError, ErrorCode } from '../../domain/errors.ts'
-import type { JsonObject } from '../../domain/json.ts'
+import { type AgentError, type ErrorCode, errorCodes } from '../../domain/errors.ts'
+import { isJsonObject, type Json, type JsonObject } from '../../domain/json.ts'
+import type { RemoteFailure } from '../../domain/remote-failure.ts'
+import { parseUntrusted } from './untrusted-json.ts'
 
 type RemoteClass = {
   readonly module: string
@@ -41,6 +43,9 @@ const classes: Partial<Record<ErrorCode, RemoteClass>> = {
   PARENT_MISMATCH: cinder('InvalidBackup', 400),
   ENCRYPTION_UNSUPPORTED: cinder('InvalidBackup', 400),
   VOLUME_INVALID_SIZE: cinder('InvalidVolume', 400),
+  SNAPSHOT_INVALID_STATE: cinder('InvalidSnapshot', 400),
+  VOLUME_INVALID_STATE: cinder('InvalidVolume', 400),
+  AGENT_NOT_READY: cinder('InvalidBackup', 400),
   VOLUME_NOT_FOUND: cinder('VolumeNotFound', 404),
   VOLUME_OUTSIDE_ROOTS: cinder('InvalidVolume', 400),
   VOLUME_IN_USE: cinder('InvalidVolume', 400),
@@ -53,6 +58,7 @@ const classes: Partial<Record<ErrorCode, RemoteClass>> = {
 
 /** A message ends up in API logs and columns: longer ones help nobody. */
 const messageCharactersMax = 2_000
+const nameCharactersMax = 200
 
 /**
  * An error as oslo.messaging carries it, so that a Python caller raises it as its own class. Beside
@@ -75,6 +81,32 @@ export function failureOf(error: AgentError): JsonObject {
       ...(status !== null && { code: status }),
     },
     error_code: error.code,
+  }
+}
+
+/**
+ * What a service said of its failure; null where it did not fail. Its traceback is left out: it names
+ * the insides of another host. A failure in another form than oslo's is a failure all the same.
+ * Source: oslo_messaging/_drivers/common.py, `deserialize_remote_exception`.
+ */
+export function remoteFailureOf(failure: Json | undefined): RemoteFailure | null {
+  if (failure === undefined || failure === null || failure === '') return null
+  const told = typeof failure === 'string' ? parsedFailure(failure) : failure
+  const { class: name, module, message, error_code: code } = isJsonObject(told) ? told : {}
+  const text = typeof message === 'string' ? message : JSON.stringify(told)
+  return {
+    remoteClass: typeof name === 'string' ? name.slice(0, nameCharactersMax) : 'Exception',
+    remoteModule: typeof module === 'string' ? module.slice(0, nameCharactersMax) : 'builtins',
+    remoteMessage: text.slice(0, messageCharactersMax),
+    remoteCode: errorCodes.find((known) => known === code) ?? null,
+  }
+}
+
+function parsedFailure(text: string): Json {
+  try {
+    return parseUntrusted(text, 'the failure') as Json
+  } catch {
+    return text
   }
 }
 

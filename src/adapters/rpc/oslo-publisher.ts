@@ -25,8 +25,8 @@ export type Published = 'routed' | 'returned'
 export type PublishLink = {
   /** Whether a message would leave at once: connected and not blocked. */
   readonly isReady: boolean
-  /** When the connection was last opened again after a loss; null where it never was. */
-  readonly reconnectedAtMs: number | null
+  /** When a broker that was away was last there again; null where it never was away. */
+  readonly returnedAtMs: number | null
   /** Publishes until the broker confirms, the same bytes each time. */
   publish(message: OutgoingMessage, mandatory: boolean, signal: AbortSignal): Promise<Published>
   /** One try; `lost` where there is no connection now, or none any more at the confirm. */
@@ -69,19 +69,29 @@ export function osloPublisher(
       const copies = notificationCopies(options, notification)
       await Promise.all(copies.map((copy) => links.notifications.publishToQueue(copy, signal)))
     },
-    cast: async (target, cast, signal) => {
-      const message = encodeCast(options.controlExchange, target, cast)
-      while ((await links.casts.publish(message, true, signal)) === 'returned') {
-        const sinceMs = links.casts.reconnectedAtMs
-        if (sinceMs === null || monotonicMs() - sinceMs > returnMs) return false
-        await delay(castRetryMs, signal)
-      }
-      return true
-    },
+    cast: (target, cast, signal) =>
+      publishToServer(links.casts, encodeCast(options.controlExchange, target, cast), signal),
     fanout: (topic, cast, signal) =>
       links.casts.publishToAll(topic, encodeFanout(topic, cast), signal),
     [Symbol.asyncDispose]: close,
   }
+}
+
+/**
+ * Publishes a request; resolves to false where no queue is bound there, and did not come back soon
+ * after the broker did.
+ */
+export async function publishToServer(
+  link: PublishLink,
+  message: OutgoingMessage,
+  signal: AbortSignal,
+): Promise<boolean> {
+  while ((await link.publish(message, true, signal)) === 'returned') {
+    const sinceMs = link.returnedAtMs
+    if (sinceMs === null || monotonicMs() - sinceMs > returnMs) return false
+    await delay(castRetryMs, signal)
+  }
+  return true
 }
 
 function notificationCopies(
@@ -151,6 +161,7 @@ async function monitorCall(
   }
 }
 
-function newUniqueId(): string {
+/** 32 hex digits, as oslo makes its ids. */
+export function newUniqueId(): string {
   return randomUUID().replaceAll('-', '')
 }

@@ -4,6 +4,7 @@ import { AgentError } from '../../domain/errors.ts'
 import { isJsonObject, type Json, type JsonObject } from '../../domain/json.ts'
 import type { CatalogEntry, RequestContext } from '../../domain/request-context.ts'
 import type { Cast, ReplyAddress, RequestSource, RpcRequest } from '../../ports/rpc.ts'
+import type { CallTarget, RpcCall } from '../../ports/rpc-client.ts'
 import {
   bareBody,
   closeEnvelope,
@@ -86,12 +87,38 @@ export function replyAddressOf(
  * A cast to `<topic>.<server>`, or to whoever serves the topic; the same message gives the same
  * bytes. With a reply address it is the call of whoever waits there, passed on.
  */
-export function encodeCast(
+export function encodeCast(exchange: string, target: CallTarget, cast: Cast): OutgoingMessage {
+  return castMessage(exchange, routingKeyOf(target), cast)
+}
+
+/** The longest that RabbitMQ lets a message live: 32 bits of milliseconds. */
+const expirationMsMax = 2 ** 32 - 1
+
+/**
+ * A call, whose answer goes to `replyTo`. After `lifeMs` its caller waits no more: the broker drops it
+ * then, where nobody has taken it. oslo gives it its whole time anew, however late it leaves.
+ * Source: recorded frames of oslo.messaging 14.0.3 and 18.1.0.
+ */
+export function encodeCall(
   exchange: string,
-  { topic, server }: { readonly topic: string; readonly server: string | null },
-  cast: Cast,
+  target: CallTarget,
+  { namespace, ...call }: RpcCall,
+  reply: { readonly replyTo: ReplyAddress; readonly uniqueId: string; readonly lifeMs: number },
 ): OutgoingMessage {
-  return castMessage(exchange, server === null ? topic : `${topic}.${server}`, cast)
+  const { replyTo, uniqueId, lifeMs } = reply
+  const message = castMessage(
+    exchange,
+    routingKeyOf(target),
+    { ...call, uniqueId, replyTo },
+    namespace,
+  )
+  const expiration = String(Math.min(Math.max(Math.ceil(lifeMs), 1), expirationMsMax))
+  return { ...message, properties: { ...message.properties, expiration } }
+}
+
+/** `<topic>.<server>`, or whoever serves the topic. */
+export function routingKeyOf({ topic, server }: CallTarget): string {
+  return server === null ? topic : `${topic}.${server}`
 }
 
 /** A cast to all who serve the topic. Source: recorded frames of oslo.messaging 14.0.3. */
@@ -99,9 +126,15 @@ export function encodeFanout(topic: string, cast: Cast): OutgoingMessage {
   return castMessage(`${topic}_fanout`, '', cast)
 }
 
-function castMessage(exchange: string, routingKey: string, cast: Cast): OutgoingMessage {
+function castMessage(
+  exchange: string,
+  routingKey: string,
+  cast: Cast,
+  namespace: string | null = null,
+): OutgoingMessage {
   const { method, version, args, context, uniqueId, replyTo } = cast
   const message: Record<string, Json> = { method, args, version }
+  if (namespace !== null) message['namespace'] = namespace
   if (replyTo?.kind === 'oslo') {
     message['_msg_id'] = replyTo.msgId
     message['_reply_q'] = replyTo.queue

@@ -48,16 +48,14 @@ export function publishLines<Name extends string>(
   const closing = new AbortController()
   let current: Line<Name> | null = null
   let next = Promise.withResolvers<Line<Name>>()
-  let wasLost = false
-  let reconnectedAtMs: number | null = null
+  let returnedAtMs: number | null = null
 
   const openLine = lineOpener(transport, role, names, options, log)
   const setUp = async (session: Session) => {
     const line = await openLine(session)
     session.signal.throwIfAborted()
-    if (wasLost) reconnectedAtMs = monotonicMs()
+    if (session.isReturn) returnedAtMs = monotonicMs()
     session.signal.addEventListener('abort', () => {
-      wasLost = true
       current = null
       next = Promise.withResolvers()
     })
@@ -85,8 +83,8 @@ export function publishLines<Name extends string>(
       get isReady() {
         return current !== null && !current.isBlocked()
       },
-      get reconnectedAtMs() {
-        return reconnectedAtMs
+      get returnedAtMs() {
+        return returnedAtMs
       },
       publish: (message, mandatory, signal) =>
         repeatedly((line) => publishOn(line, message, mandatory), signal),

@@ -28,6 +28,8 @@ export type Session = {
   readonly fail: (error: AgentError) => void
   /** Why the broker ended the connection, where a pending call only says that it is gone. */
   readonly reason: () => AgentError | null
+  /** Whether there was no broker before, however shortly: the peers may still be on their way back. */
+  readonly isReturn: boolean
 }
 
 export type SetUp = (session: Session) => Promise<void>
@@ -44,10 +46,18 @@ export function keepConnected(
   role: string,
   setUp: SetUp,
   log: Log,
-): { readonly end: () => Promise<void> } {
+): {
+  readonly end: () => Promise<void>
+  /** Why there is no connection now; null where there is one, or none was tried to its end. */
+  readonly whyNot: () => AgentError | null
+} {
   const stop = new AbortController()
-  const running = connectForEver(transport, role, setUp, log, stop.signal)
+  let last: AgentError | null = null
+  const running = connectForEver(transport, role, setUp, log, stop.signal, (error) => {
+    last = error
+  })
   return {
+    whyNot: () => last,
     end: async () => {
       stop.abort(new AgentError('AGENT_STOPPING', 'the connection to the broker is being closed'))
       await running
@@ -61,25 +71,31 @@ async function connectForEver(
   setUp: SetUp,
   log: Log,
   signal: AbortSignal,
+  onChange: (error: AgentError | null) => void,
 ): Promise<void> {
   const report = connectionReport(role, log)
   let hosts = shuffled(transport.hosts)
   let failures = 0
+  let isReturn = false
   while (!signal.aborted) {
     const [host] = hosts
     if (host === undefined) throw new AgentError('ASSERTION_FAILED', 'a transport without a host')
     hosts = [...hosts.slice(1), host]
     let error: AgentError
     try {
-      error = await runSession(transport, host, role, setUp, signal, () => {
+      const prepare = (opened: Omit<Session, 'isReturn'>) => setUp({ ...opened, isReturn })
+      error = await runSession(transport, host, role, prepare, signal, () => {
         report.connected(host, failures)
+        onChange(null)
         failures = -1
       })
     } catch (cause) {
       error = toAgentError(cause)
     }
     if (signal.aborted) return
+    onChange(error)
     failures += 1
+    if (failures % hosts.length === 0) isReturn = true // A connection that worked, or a whole round.
     if (transport.rabbit.kombuFailoverStrategy === 'shuffle') hosts = shuffled(hosts)
     const retryMs = waitMs(transport.rabbit, failures, hosts.length)
     report.lost(error, retryMs)
@@ -92,7 +108,7 @@ async function runSession(
   transport: Transport,
   host: BrokerHost,
   role: string,
-  setUp: SetUp,
+  setUp: (session: Omit<Session, 'isReturn'>) => Promise<void>,
   signal: AbortSignal,
   onReady: () => void,
 ): Promise<AgentError> {

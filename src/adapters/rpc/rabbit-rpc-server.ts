@@ -8,6 +8,7 @@ import type { Log } from '../../ports/log.ts'
 import type { Publisher, RequestSource, RpcServer } from '../../ports/rpc.ts'
 import { channelConsumers, type Subscription } from './consumers.ts'
 import { type DeclareMode, type Declarer, declarer, openChannel } from './declare.ts'
+import { claimQueue } from './host-queue.ts'
 import { keepConnected, type Session } from './rabbit-connection.ts'
 import type { RabbitOptions } from './rabbit-options.ts'
 import {
@@ -79,6 +80,7 @@ export function connectRabbitServer(
   }
   return {
     queues: [topology.topicQueue, topology.serverQueue, topology.fanoutQueue],
+    claim: (claim, signal) => claimQueue(transport, topology.serverQueue, claim, log, signal),
     serve: async (handler, signal) => {
       const intake = requestIntake(options, handler, publisher, log, ending.signal)
       const first = Promise.withResolvers<void>()

@@ -6,13 +6,13 @@ import { AgentError, errorCodes } from '../../domain/errors.ts'
 import { isJsonObject, type Json, type JsonObject } from '../../domain/json.ts'
 import type { RequestContext } from '../../domain/request-context.ts'
 import type { Log } from '../../ports/log.ts'
-import { connectionName, type OpenConnection, openConnection } from './broker-socket.ts'
+import { connectionName, openFirst } from './broker-socket.ts'
 import { type DeclareMode, declarer, openChannel } from './declare.ts'
 import { openBody } from './oslo-envelope.ts'
 import { encodeCast } from './oslo-request.ts'
 import type { RabbitOptions } from './rabbit-options.ts'
 import { controlExchange } from './topology.ts'
-import { parseTransportUrl, type Transport } from './transport-url.ts'
+import { parseTransportUrl } from './transport-url.ts'
 
 export type SchedulerOptions = {
   readonly transportUrl: string
@@ -32,7 +32,7 @@ export type HeardEvent = {
 export type SchedulerBus = AsyncDisposable & {
   /**
    * Sends a request to `<topic>` or `<topic>.<server>` and resolves to the answer's result. Rejects
-   * with BROKER_REFUSED where nobody takes messages there, and with the code of the refusal.
+   * with CALL_UNROUTABLE where nobody takes messages there, and with the code of the refusal.
    */
   request(
     to: { readonly topic: string; readonly server: string | null },
@@ -61,7 +61,7 @@ export async function connectScheduler(
   signal: AbortSignal,
 ): Promise<SchedulerBus> {
   const transport = parseTransportUrl(options.transportUrl, options.rabbit)
-  const connection = await openFirst(transport, signal)
+  const connection = await openFirst(transport, connectionName('send'), signal)
   const { model } = connection
   const exchange = controlExchange(transport.rabbit, options.controlExchange)
   await declarer(options.declare, log).declare(model, [exchange])
@@ -124,19 +124,6 @@ export async function connectScheduler(
   }
 }
 
-async function openFirst(transport: Transport, signal: AbortSignal): Promise<OpenConnection> {
-  let last: unknown
-  for (const host of transport.hosts) {
-    try {
-      return await openConnection(transport, host, connectionName('send'), signal)
-    } catch (error) {
-      last = error
-      signal.throwIfAborted()
-    }
-  }
-  throw last
-}
-
 async function consume(
   channel: Channel,
   queue: string,
@@ -145,7 +132,7 @@ async function consume(
 ): Promise<void> {
   channel.on('return', ({ fields, properties }) => {
     const error = new AgentError(
-      'BROKER_REFUSED',
+      'CALL_UNROUTABLE',
       `no agent takes messages at ${fields.routingKey}: is it running, and is --host its host?`,
     )
     waiting.get(String(properties.messageId))?.reject(error)

@@ -113,6 +113,15 @@ export function notificationTopology(
   ]
 }
 
+/**
+ * The queue for answers to one client, reached by its name alone. It may go by itself when nobody has
+ * consumed from it for a while, and is declared again with the same name.
+ */
+export function replyTopology(options: RabbitOptions, queue: string): readonly Declare[] {
+  checkOptions(options)
+  return [transientQueueDeclare(options, queue)]
+}
+
 /** The arguments of a consumer. A stream is read from its end: what was before concerns others. */
 export function consumeArguments(
   options: RabbitOptions,
@@ -144,6 +153,11 @@ function fanoutQueueDeclare(options: RabbitOptions, name: string): QueueDeclare 
     const streamArguments = { 'x-queue-type': 'stream', ...age }
     return { kind: 'queue', name, durable: true, autoDelete: false, arguments: streamArguments }
   }
+  return transientQueueDeclare(options, name)
+}
+
+function transientQueueDeclare(options: RabbitOptions, name: string): QueueDeclare {
+  const seconds = options.rabbitTransientQueuesTtl
   return {
     kind: 'queue',
     name,

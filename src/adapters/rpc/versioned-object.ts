@@ -38,7 +38,7 @@ export function backupFromPrimitive(json: Json | undefined, path = 'backup'): Ba
     if (records.length > ancestorsMax) {
       throw invalid(path, `has more than ${ancestorsMax} ancestors`)
     }
-    const data = dataOf(next, nextPath)
+    const data = dataOf(next, nextPath, backupNames)
     records.push(recordOf(data, nextPath))
     next = data['parent']
     nextPath = records.length < 4 ? `${nextPath}.parent` : `ancestor ${records.length} of ${path}`
@@ -66,22 +66,25 @@ export function backupFields(record: BackupRecord): JsonObject {
 export function backupToPrimitive({ record, parent }: BackupWithParents): JsonObject {
   const nested = parent === null ? null : backupToPrimitive(parent)
   const isUnknown = nested === null && record.parent_id !== null
-  return {
-    [nameKey]: 'Backup',
-    [namespaceKey]: 'cinder',
-    [versionKey]: backupVersion,
-    [dataKey]: { ...backupFields(record), ...(isUnknown ? {} : { parent: nested }) },
-  }
+  const fields = { ...backupFields(record), ...(isUnknown ? {} : { parent: nested }) }
+  return versionedObject('Backup', backupVersion, fields)
 }
 
-/** The fields of an object, whether it is wrapped or plain. */
-function dataOf(json: Json, path: string): JsonObject {
-  if (!isJsonObject(json)) throw invalid(path, `is not a backup: ${shown(json)}`)
+export function versionedObject(name: string, version: string, data: JsonObject): JsonObject {
+  return { [nameKey]: name, [namespaceKey]: 'cinder', [versionKey]: version, [dataKey]: data }
+}
+
+// An import carries its backup under another name. Source: cinder/objects/backup.py, BackupImport.
+const backupNames = ['Backup', 'BackupImport']
+
+/** The fields of an object that has one of `names`, whether it is wrapped or plain. */
+export function dataOf(json: Json, path: string, names: readonly string[]): JsonObject {
+  const wanted = names[0] ?? ''
+  if (!isJsonObject(json)) throw invalid(path, `is not a ${wanted.toLowerCase()}: ${shown(json)}`)
   if (!Object.hasOwn(json, nameKey)) return json
   const { [nameKey]: name, [namespaceKey]: namespace, [versionKey]: version } = json
-  // An import carries its backup under another name. Source: cinder/objects/backup.py, BackupImport.
-  if (name !== 'Backup' && name !== 'BackupImport') {
-    throw invalid(path, `is a versioned object named ${shown(name)}, not Backup`)
+  if (!names.some((one) => one === name)) {
+    throw invalid(path, `is a versioned object named ${shown(name)}, not ${wanted}`)
   }
   if (namespace !== undefined && namespace !== 'cinder') {
     throw invalid(path, `is a versioned object of namespace ${shown(namespace)}, not cinder`)
@@ -211,6 +214,6 @@ function kindOf(value: object): string {
 }
 
 /** Versioned objects carry no fraction and mark UTC by Z. Source: oslo_versionedobjects/fields.py. */
-function wireTime(time: string | null): string | null {
+export function wireTime(time: string | null): string | null {
   return time === null ? null : (isoTime(time)?.replace(/\.\d+/, '') ?? time)
 }

@@ -2,9 +2,10 @@ import path from 'node:path'
 
 import { AgentError } from '../../domain/errors.ts'
 import type { Accelerator } from '../../ports/accelerator.ts'
-import type { Volumes, VolumeWriter } from '../../ports/volumes.ts'
+import type { Volumes } from '../../ports/volumes.ts'
 import { type Absent, type DevicePath, locateDevice } from './device-path.ts'
 import { openReader, openWriter } from './open-device.ts'
+import { openOnce } from './open-once.ts'
 import { assertUuid } from './volume-id.ts'
 
 export type PathVolumesOptions = {
@@ -55,29 +56,6 @@ export function pathVolumes(options: PathVolumesOptions): Volumes {
         openWriter(device, { accelerator, signal }, onClose),
       )
     },
-  }
-}
-
-/** One writer for each device, whatever path led to it: files know no O_EXCL. */
-async function openOnce(
-  written: Set<string>,
-  device: DevicePath,
-  open: (onClose: () => void) => Promise<VolumeWriter>,
-): Promise<VolumeWriter> {
-  const key = device.kind === 'block' ? `block ${device.rdev}` : `file ${device.dev} ${device.ino}`
-  if (written.has(key)) {
-    throw new AgentError(
-      'VOLUME_IN_USE',
-      `${device.path} is being restored onto already: wait for that restore to end, or cancel it`,
-      { path: device.path },
-    )
-  }
-  written.add(key)
-  try {
-    return await open(() => written.delete(key))
-  } catch (error) {
-    written.delete(key)
-    throw error
   }
 }
 

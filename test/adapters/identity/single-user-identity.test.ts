@@ -132,6 +132,36 @@ test("keystone: without an option its address comes from the request's catalogue
   assert.throws(() => identity.accessFor(context, null), { code: 'ENDPOINT_NOT_FOUND' })
 })
 
+test("keystone: of the catalogue's addresses that of the region is asked, else the first", async (t) => {
+  const { url } = services().keystone
+  const regions = await Promise.all(
+    ['first', 'RegionOne'].map(async (region) => ({ region, proxy: await faultProxy(t, url) })),
+  )
+  const endpoints = regions.map(({ region, proxy }) => ({
+    region,
+    publicURL: proxy.inFrontOf(url),
+  }))
+  const asking = requestContext({
+    serviceCatalog: [{ type: 'identity', name: 'keystone', endpoints }],
+  })
+  const open = (options: Partial<KeystoneOptions>) => {
+    const identity = keystoneIdentity(keystoneOptions({ authUrl: null, ...options }))
+    t.after(() => identity[Symbol.asyncDispose]())
+    return identity.accessFor(asking, null)
+  }
+  const asked = () => regions.map(({ proxy }) => logins(proxy))
+
+  await open({ region: 'RegionOne' }).access(signal)
+  assert.deepEqual(asked(), [0, 1])
+  await open({ region: null }).access(signal)
+  assert.deepEqual(asked(), [1, 1])
+  assert.throws(() => open({ catalogInfo: 'identity:keystone:adminURL' }), {
+    code: 'ENDPOINT_NOT_FOUND',
+    message: "the request's catalogue has no adminURL of type identity",
+  })
+  assert.deepEqual(asked(), [1, 1])
+})
+
 test('a password goes to no host that is not allowed', async (t) => {
   let connects = 0
   const canary = createServer((socket) => {

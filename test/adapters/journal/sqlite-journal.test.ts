@@ -11,7 +11,7 @@ import { test } from 'node:test'
 import { memoryJournal, memoryJournals, openJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import { readHostKey, tokenSeal } from '#src/adapters/journal/token-seal.ts'
 import { testJournal } from '../../contracts/journal.ts'
-import { aContext, aDelivery, anEvent, aRecord, aRequest } from '../../support/builders.ts'
+import { aContext, aDelivery, aDevice, anEvent, aRecord, aRequest } from '../../support/builders.ts'
 
 const parent = mkdtempSync(path.join(tmpdir(), 'cba-journal-'))
 process.once('exit', () => rmSync(parent, { recursive: true }))
@@ -159,4 +159,42 @@ test('a full disk refuses the delivery and changes nothing', () => {
 
   assert.deepEqual(journal.unfinished(), [])
   assert.equal(journal.accept(aDelivery(aRequest('create'))).kind, 'new')
+})
+
+test('the journal of an older agent goes on, with its jobs', () => {
+  const folder = stateDir()
+  const accepted = (() => {
+    using journal = openJournal(folder)
+    return journal.accept(aDelivery(aRequest('create')))
+  })()
+  assert.ok(accepted.kind === 'new')
+  {
+    using database = new DatabaseSync(path.join(folder, 'journal.sqlite'))
+    database.exec('ALTER TABLE jobs DROP COLUMN device; ALTER TABLE jobs DROP COLUMN ending')
+    database.exec('PRAGMA user_version = 1')
+  }
+
+  using journal = openJournal(folder)
+  const device = aDevice({ kind: 'snapshot' })
+  journal.update(accepted.job.id, { device })
+
+  assert.deepEqual(journal.unfinished(), [{ ...accepted.job, device }])
+})
+
+test('the device of a job is not in clear in the journal: it may hold the secret of a target', () => {
+  const folder = stateDir()
+  {
+    using journal = openJournal(folder)
+    const accepted = journal.accept(aDelivery(aRequest('create')))
+    assert.ok(accepted.kind === 'new')
+    const object = { provider_auth: 'CHAP user s3cret-of-the-target' }
+    journal.update(accepted.job.id, { device: aDevice({ object }) })
+  }
+
+  for (const name of readdirSync(folder)) {
+    assert.ok(
+      !readFileSync(path.join(folder, name), 'latin1').includes('s3cret-of-the-target'),
+      name,
+    )
+  }
 })

@@ -4,14 +4,20 @@ import { test } from 'node:test'
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { memoryBus } from '#src/adapters/rpc/memory-bus.ts'
 import { memoryPublisher, memoryRpcServer } from '#src/adapters/rpc/memory-rpc.ts'
+import { memoryRpcClient } from '#src/adapters/rpc/memory-rpc-client.ts'
 import { osloProperties } from '#src/adapters/rpc/oslo-envelope.ts'
 import { testRpc } from '../../contracts/rpc.ts'
+import { testRpcClient } from '../../contracts/rpc-client.ts'
+import type { BusUnderTest } from '../../support/bus-under-test.ts'
 import { eventually } from '../../support/rabbit.ts'
 
 const signal = new AbortController().signal
 const names = { topic: 'cinder-backup', controlExchange: 'openstack' }
 
-testRpc('memoryBus', async () => {
+testRpc('memoryBus', async () => openBus())
+testRpcClient('memoryBus', async () => openBus())
+
+function openBus(): BusUnderTest {
   const bus = memoryBus()
   return {
     ...names,
@@ -35,6 +41,12 @@ testRpc('memoryBus', async () => {
         },
         recordingLog(),
       ),
+    client: (log) =>
+      memoryRpcClient(
+        bus,
+        { controlExchange: names.controlExchange, messageBytesMax: 65_536 },
+        log,
+      ),
     send: async (exchange, routingKey, body, properties = {}) => {
       const merged = { ...osloProperties, ...properties }
       await bus.publish(
@@ -50,7 +62,7 @@ testRpc('memoryBus', async () => {
       return message
     },
   }
-})
+}
 
 test('a message sent while the memory bus is down is there when it comes back', async () => {
   const bus = memoryBus()

@@ -3,8 +3,10 @@ import type { TestContext } from 'node:test'
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { rabbitDefaults } from '#src/adapters/rpc/rabbit-options.ts'
 import { rabbitPublisher } from '#src/adapters/rpc/rabbit-publisher.ts'
+import { rabbitRpcClient } from '#src/adapters/rpc/rabbit-rpc-client.ts'
 import { connectRabbitServer } from '#src/adapters/rpc/rabbit-rpc-server.ts'
 import { testRpc } from '../../contracts/rpc.ts'
+import { testRpcClient } from '../../contracts/rpc-client.ts'
 import type { BusUnderTest } from '../../support/bus-under-test.ts'
 import { wholeFile } from '../../support/driven-agent.ts'
 import { plainClient, uniqueName } from '../../support/rabbit.ts'
@@ -13,6 +15,7 @@ import { rabbitVhost } from '../../support/rabbit-vhost.ts'
 const vhost = await rabbitVhost(wholeFile)
 
 testRpc('rabbit', openBus)
+testRpcClient('rabbit', openBus)
 
 async function openBus(t: TestContext): Promise<BusUnderTest> {
   const client = await plainClient(t, vhost.amqpUrl)
@@ -51,6 +54,17 @@ async function openBus(t: TestContext): Promise<BusUnderTest> {
           notifications: { transportUrl: null, topics: [notificationTopic], drivers },
         },
         recordingLog(),
+      ),
+    client: (log) =>
+      rabbitRpcClient(
+        {
+          transportUrl: url,
+          rabbit: rabbitDefaults,
+          controlExchange,
+          declare: 'strict',
+          messageBytesMax: 65_536,
+        },
+        log,
       ),
     send: async (exchange, routingKey, body, properties) =>
       client.publish(exchange, routingKey, body, properties),

@@ -6,8 +6,10 @@ import {
   consumeArguments,
   type Declare,
   notificationTopology,
+  replyTopology,
   serverTopology,
 } from '#src/adapters/rpc/topology.ts'
+import type { JsonObject } from '#src/domain/json.ts'
 import { type FrameSample, frameSample, frameSampleNames } from '../../support/wire-samples.ts'
 
 const names = { controlExchange: 'openstack', topic: 'cinder-backup', host: 'backup-host-1' }
@@ -70,6 +72,19 @@ for (const [name, options] of variants) {
 
     // oslo declares the exchange a second time before it publishes.
     assert.deepEqual(declares, declaresOf(sample, notifier?.conn).slice(0, 3))
+  })
+
+  test(`a client declares the reply queue that ${name} recorded`, () => {
+    const ofReplies = ({ args }: { readonly args: JsonObject }) =>
+      String(args['queue']).startsWith('reply_')
+    const client = sample.frames.find(ofReplies)
+    const [queue, ...others] = declaresOf(sample, client?.conn)
+    assert.ok(queue?.kind === 'queue')
+
+    assert.deepEqual(replyTopology(rabbit, queue.name), [queue])
+    assert.deepEqual(others, [])
+    const consume = sample.frames.findLast(ofReplies)
+    assert.deepEqual(consumeArguments(rabbit, null), consume?.args['arguments'])
   })
 }
 

@@ -84,6 +84,19 @@ test('an import brings its backup under another name', () => {
   assert.deepEqual(imported, backupFromPrimitive(primitive))
 })
 
+test('a backup of a newer minor version, with fields that nobody knows yet, is read', () => {
+  const newer = {
+    ...sampleBackup('rpc-cast-create_backup'),
+    'versioned_object.version': '1.99',
+    'versioned_object.surprise': true,
+  }
+  const data = { ...dataOf(newer), shelf_life: { days: 7 } }
+
+  const { record } = backupFromPrimitive({ ...newer, 'versioned_object.data': data })
+
+  assert.deepEqual(record, backupFromPrimitive(sampleBackup('rpc-cast-create_backup')).record)
+})
+
 const times: readonly [string, string][] = [
   ['2026-11-22T10:11:12Z', '2026-11-22T10:11:12Z'],
   ['2026-11-22T10:11:12', '2026-11-22T10:11:12Z'],

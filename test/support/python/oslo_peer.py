@@ -1,10 +1,11 @@
-"""A real oslo.messaging client, or a listener for notifications.
+"""A real oslo.messaging client, a server, or a listener for notifications.
 
-usage: oslo_peer.py client|listen OPTIONS
+usage: oslo_peer.py client|serve|listen OPTIONS
 
 OPTIONS is a JSON object: transport_url, exchange, conf (names and values of
 [oslo_messaging_rabbit]), and
     client  topic
+    serve   topic, server
     listen  topics (default ["notifications"]), pool
 
 `client` reads one request a line and prints one answer a line, in the order in which they come:
@@ -13,15 +14,20 @@ OPTIONS is a JSON object: transport_url, exchange, conf (names and values of
     {"id", "result"} or {"id", "failure": {"class", "module", "bases", "message"}}
 An argument {"$object": NAME, "data": {...}} is sent as that object of Cinder (Backup, Volume, ...),
 by Cinder's own serializer.
+`serve` prints one line for each request: method, args, context. Whatever is asked is answered by
+    fail    raises cinder.exception.InvalidBackup, or with `builtin` a ValueError
+    slow    sleeps for `seconds`, then answers with them
+    others  what came, arguments and context
 `listen` prints one line for each notification: priority, publisher_id, event_type, payload,
 message_id, timestamp, context.
-Both print "ready" first, and end when standard input does.
+All print "ready" first, and end when standard input does.
 """
 import concurrent.futures
 import json
 import sys
 import tempfile
 import threading
+import time
 
 from oslo_config import cfg
 import oslo_messaging
@@ -111,6 +117,42 @@ def client(options):
     transport.cleanup()
 
 
+class Service:
+    target = oslo_messaging.Target(version='2.4')
+
+    def __getattr__(self, method):
+        if method.startswith('_'):
+            raise AttributeError(method)
+
+        def answer(context, **args):
+            say({'method': method, 'args': args, 'context': context})
+            return {'args': args, 'context': context}
+        return answer
+
+    def fail(self, context, reason, builtin=False):
+        from cinder import exception
+        raise ValueError(reason) if builtin else exception.InvalidBackup(reason=reason)
+
+    def slow(self, context, seconds):
+        say({'method': 'slow', 'args': {'seconds': seconds}, 'context': context})
+        time.sleep(seconds)
+        return seconds
+
+
+def serve(options):
+    conf = configuration(options)
+    transport = oslo_messaging.get_rpc_transport(
+        conf, options['transport_url'], allowed_remote_exmods=['cinder.exception'])
+    target = oslo_messaging.Target(
+        topic=options['topic'], server=options['server'], exchange=options.get('exchange'))
+    server = oslo_messaging.get_rpc_server(transport, target, [Service()], executor='threading')
+    server.start()
+    say('ready')
+    sys.stdin.read()
+    server.stop()
+    server.wait()
+
+
 class Endpoint:
     def __getattr__(self, priority):
         if priority not in ('audit', 'debug', 'info', 'warn', 'error', 'critical', 'sample'):
@@ -137,4 +179,4 @@ def listen(options):
     listener.wait()
 
 
-{'client': client, 'listen': listen}[sys.argv[1]](json.loads(sys.argv[2]))
+{'client': client, 'serve': serve, 'listen': listen}[sys.argv[1]](json.loads(sys.argv[2]))

@@ -1,0 +1,113 @@
+import { randomUUID } from 'node:crypto'
+
+import type { BackupRecord } from '../domain/backup-record.ts'
+import { administratorContext } from '../domain/request-context.ts'
+import { bell } from '../lib/bell.ts'
+import { delay } from '../lib/clock.ts'
+import type { BlockStorage } from '../ports/block-storage.ts'
+import type { Journal } from '../ports/journal.ts'
+import type { Log } from '../ports/log.ts'
+import type { Records } from '../ports/records.ts'
+
+type Deps = {
+  readonly records: Records
+  readonly storage: Pick<BlockStorage, 'deleteVolume' | 'deleteSnapshot'>
+  readonly journal: Pick<Journal, 'leftovers' | 'cleared'>
+  readonly log: Log
+}
+
+export type TemporaryRemover = {
+  /** Told of a backup whose job is over. */
+  ended(record: BackupRecord): void
+  run(signal: AbortSignal): Promise<void>
+}
+
+const retryMs = 60_000
+
+/**
+ * Has cinder-volume remove what it made for a backup in use. That is done beside the backup, which has
+ * ended by then and cannot be spoilt by it; what fails is tried again, and at the next start too.
+ * Source: cinder/backup/manager.py, `_cleanup_temp_volumes_snapshots_when_backup_created`.
+ */
+export function temporaryRemover(deps: Deps): TemporaryRemover {
+  const { journal, log } = deps
+  const pending = new Set<string>()
+  const rung = bell()
+
+  return {
+    ended({ id, status, temp_volume_id: volumeId, temp_snapshot_id: snapshotId }) {
+      if (status === 'creating' || (volumeId === null && snapshotId === null)) return
+      pending.add(id)
+      rung.ring()
+    },
+    async run(signal) {
+      for (const { id, status } of journal.leftovers()) if (status !== 'creating') pending.add(id)
+      while (!signal.aborted) {
+        const seen = rung.count
+        for (const id of [...pending]) {
+          try {
+            await removeOf(id, deps, signal)
+            pending.delete(id)
+          } catch (error) {
+            if (signal.aborted) return
+            log.warn('something temporary is left of a backup, trying on', { backup_id: id, error })
+          }
+        }
+        if (pending.size > 0) await delay(retryMs, signal).catch(() => undefined)
+        else await rung.rungAfter(seen, signal)
+      }
+    },
+  }
+}
+
+/** What Cinder makes for a backup has a name that says so; nothing else is removed, whatever a row says. */
+export const temporaryName = /^backup-(vol|snap)-/
+
+async function removeOf(backupId: string, deps: Deps, signal: AbortSignal): Promise<void> {
+  const { records, journal } = deps
+  const row = await records.backup(backupId, signal)
+  if (row !== null) {
+    if (row.status === 'creating') return
+    if (row.temp_volume_id !== null) await removeVolume(row.temp_volume_id, deps, signal)
+    if (row.temp_snapshot_id !== null) await removeSnapshot(row.temp_snapshot_id, deps, signal)
+    const change = { temp_volume_id: null, temp_snapshot_id: null }
+    await records.changeBackup(backupId, null, change, signal)
+  }
+  journal.cleared(backupId)
+}
+
+async function removeVolume(
+  id: string,
+  { records, storage, log }: Deps,
+  signal: AbortSignal,
+): Promise<void> {
+  const volume = await records.volume(id, signal)
+  if (volume === null || !isTemporary(volume.columns['display_name'], id, log)) return
+  await storage.deleteVolume(volume, asking(log), signal)
+  log.info('temporary volume removed', { volume_id: id })
+}
+
+async function removeSnapshot(
+  id: string,
+  { records, storage, log }: Deps,
+  signal: AbortSignal,
+): Promise<void> {
+  const snapshot = await records.snapshot(id, signal)
+  if (snapshot === null || !isTemporary(snapshot.columns['display_name'], id, log)) return
+  const volume = await records.volume(snapshot.volume_id, signal)
+  if (volume === null) return
+  await records.changeSnapshot(id, null, 'deleting', signal)
+  const columns = { ...snapshot.columns, status: 'deleting' }
+  await storage.deleteSnapshot({ ...snapshot, columns }, volume, asking(log), signal)
+  log.info('temporary snapshot removed', { snapshot_id: id })
+}
+
+function isTemporary(name: unknown, id: string, log: Log): boolean {
+  if (typeof name === 'string' && temporaryName.test(name)) return true
+  log.warn('what a backup calls temporary has another name, and stays', { id, name: String(name) })
+  return false
+}
+
+function asking(log: Log) {
+  return { context: administratorContext(`req-${randomUUID()}`), log }
+}

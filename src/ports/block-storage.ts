@@ -1,0 +1,57 @@
+import type { BackupWithParents } from '../domain/backup-record.ts'
+import type { BackupDevice } from '../domain/job.ts'
+import type { RequestContext } from '../domain/request-context.ts'
+import type { Log } from './log.ts'
+import type { SnapshotRow, VolumeRow } from './records.ts'
+import type { VolumeReader, VolumeWriter } from './volumes.ts'
+
+/** On whose behalf cinder-volume is asked, and where what is odd is told. */
+export type Asking = { readonly context: RequestContext; readonly log: Log }
+
+/**
+ * Cinder's volume service, which decides what is backed up and how this host gets at it. What is opened
+ * is attached to this host until it is disposed; disposing rejects with DETACH_FAILED where it is not
+ * given back. `test/contracts/block-storage.ts` is the executable form.
+ */
+export interface BlockStorage {
+  /**
+   * Asks for the device of a backup. The answer comes as `continue_backup`, or never: the service does
+   * not tell when it cannot. Rejects with CALL_UNROUTABLE where nobody takes messages for the volume.
+   */
+  requestDevice(
+    backup: BackupWithParents,
+    volume: VolumeRow,
+    asking: Asking,
+    signal: AbortSignal,
+  ): Promise<void>
+
+  /** What cinder-volume made for a backup, by its row, as `continue_backup` would give it. */
+  madeDevice(
+    made: { readonly volume: VolumeRow } | { readonly snapshot: SnapshotRow },
+  ): BackupDevice
+
+  /**
+   * Attaches what cinder-volume gave for a backup of `volume`, and opens it. Rejects with ATTACH_FAILED, CONNECTION_UNSUPPORTED,
+   * VOLUME_INVALID_SIZE where it is shorter than its size says, or as `Volumes.openSource`.
+   */
+  openSource(
+    device: BackupDevice,
+    volume: VolumeRow,
+    asking: Asking,
+    signal: AbortSignal,
+  ): Promise<VolumeReader>
+
+  /** Attaches a volume and opens it for writing. Rejects as `openSource` and `Volumes.openTarget`. */
+  openTarget(volume: VolumeRow, asking: Asking, signal: AbortSignal): Promise<VolumeWriter>
+
+  /** Has a volume removed; nobody tells when that is done. Rejects with CALL_UNROUTABLE. */
+  deleteVolume(volume: VolumeRow, asking: Asking, signal: AbortSignal): Promise<void>
+
+  /** Has a snapshot removed, which is of `volume`. Rejects with CALL_UNROUTABLE. */
+  deleteSnapshot(
+    snapshot: SnapshotRow,
+    volume: VolumeRow,
+    asking: Asking,
+    signal: AbortSignal,
+  ): Promise<void>
+}

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import type { BackupDevice } from '#src/domain/job.ts'
+import { cinderJobVolumes } from '#src/operations/job-volumes.ts'
+import type { Run } from '#src/operations/operation.ts'
+import type { BlockStorage } from '#src/ports/block-storage.ts'
+import type { VolumeReader } from '#src/ports/volumes.ts'
+import { aDevice, aRequest } from '../support/builders.ts'
+import { runnerBench } from '../support/runner-bench.ts'
+import { cinderRows } from '../support/state-rows.ts'
+
+const signal = AbortSignal.timeout(60_000)
+
+/** A create whose device comes with the answer to request number `answered`. */
+async function opened(rows: ReturnType<typeof cinderRows>, answered: number, deviceWaitMs: number) {
+  let asked = 0
+  const gave: BackupDevice[] = []
+  const storage = {
+    async requestDevice() {
+      asked += 1
+      if (asked === answered) bench.runner.giveDevice(rows.record.id, aDevice())
+    },
+    async openSource(device: BackupDevice) {
+      gave.push(device)
+      return {} as VolumeReader
+    },
+  } as unknown as BlockStorage
+  const waits = { deviceWaitMs, askAgainMs: 20 }
+  const volumes = cinderJobVolumes({ storage, records: rows.records, ...waits })
+  const failures: unknown[] = []
+  const create = async (run: Run) => {
+    await volumes.source(run, signal).catch((error: unknown) => failures.push(error))
+    return { record: {} }
+  }
+  const bench = runnerBench({ create })
+  bench.ask(aRequest('create', rows.record))
+  await bench.idle()
+  await bench.stop()
+  return { asked, gave, failures }
+}
+
+test('a device whose request was lost is asked for again', async () => {
+  const rows = cinderRows({ backup: { status: 'creating' } })
+
+  const { asked, gave, failures } = await opened(rows, 3, 30_000)
+
+  assert.deepEqual([asked, gave.length, failures], [3, 1, []])
+})
+
+test('what cinder-volume copies for a backup is asked for once: it may take its time', async () => {
+  const inUse = cinderRows({
+    backup: { status: 'creating' },
+    volume: { previous_status: 'in-use', attach_status: 'attached' },
+  })
+  const ofSnapshot = cinderRows({ backup: { status: 'creating' }, snapshot: {} })
+  for (const rows of [inUse, ofSnapshot]) {
+    const { asked, failures } = await opened(rows, 2, 100)
+    assert.equal(asked, 1)
+    assert.match(String(failures[0]), /did not make volume .* ready/)
+  }
+})
+
+test('K-01 a device that never comes is a failure when its time is over', async () => {
+  const rows = cinderRows({ backup: { status: 'creating' } })
+  const beganMs = performance.now()
+
+  const { asked, failures } = await opened(rows, 0, 100)
+
+  assert.equal((failures[0] as { code?: string }).code, 'DEVICE_TIMED_OUT')
+  assert.ok(performance.now() - beganMs >= 90)
+  assert.ok(asked > 1)
+})

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { test } from 'node:test'
+
+import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
+import { recordingLog } from '#src/adapters/log/recording-log.ts'
+import type { BackupDevice } from '#src/domain/job.ts'
+import { cinderJobVolumes } from '#src/operations/job-volumes.ts'
+import type { Run } from '#src/operations/operation.ts'
+import type { BlockStorage } from '#src/ports/block-storage.ts'
+import { aDelivery, aDevice, aRequest } from '../support/builders.ts'
+import { aVolume, cinderRows } from '../support/state-rows.ts'
+
+const signal = AbortSignal.timeout(60_000)
+
+/** A create whose devices come as told, one for each time it waits; what was asked for, and what was opened. */
+function aCreate(
+  { tables, records, record }: ReturnType<typeof cinderRows>,
+  came: (BackupDevice | null)[],
+  isFirst = true,
+) {
+  const asked: string[] = []
+  const opened: BackupDevice[] = []
+  const done = new Error('opened')
+  const storage: Pick<BlockStorage, 'requestDevice' | 'madeDevice' | 'openSource'> = {
+    requestDevice: async ({ record: { id } }) => void asked.push(id),
+    madeDevice: (made) =>
+      'volume' in made
+        ? aDevice({ id: made.volume.id })
+        : aDevice({ kind: 'snapshot', id: made.snapshot.id }),
+    async openSource(device) {
+      opened.push(device)
+      throw done
+    },
+  }
+  const acceptance = memoryJournal().accept(aDelivery(aRequest('create', record)))
+  assert.ok(acceptance.kind === 'new')
+  const { job } = acceptance
+  const volumes = cinderJobVolumes({
+    storage: storage as BlockStorage,
+    records,
+    deviceWaitMs: 3_600_000,
+    askAgainMs: 3_600_000,
+  })
+  const waiting: Run = {
+    ...{ job, isFirst, log: recordingLog(), record: () => record, change: async () => undefined },
+    ...{ reached: () => undefined, progress: () => undefined },
+    async device() {
+      assert.ok(came.length > 0, 'it waits longer than anybody would')
+      return came.shift() ?? null
+    },
+  }
+  return {
+    ...{ asked, opened, tables },
+    open: () => assert.rejects(volumes.source(waiting, signal), done),
+  }
+}
+
+for (const [kind, column] of [
+  ['volume', 'temp_volume_id'],
+  ['snapshot', 'temp_snapshot_id'],
+] as const) {
+  test(`a temporary ${kind} whose device never comes is opened by its row`, async () => {
+    const id = randomUUID()
+    const rows = cinderRows({ backup: { [column]: id } })
+    const name = `backup-${kind === 'volume' ? 'vol' : 'snap'}-${rows.record.volume_id}`
+    const made = { ...aVolume(id), deleted: false, display_name: name, volume_size: 1 }
+    rows.tables[`${kind}s`].push({ ...made, volume_id: rows.record.volume_id })
+    const { open, asked, opened } = aCreate(rows, [null], false)
+
+    await open()
+
+    assert.deepEqual(asked, [])
+    assert.deepEqual(
+      opened.map((device) => [device.kind, device.id]),
+      [[kind, id]],
+    )
+  })
+}
+
+test('what is not called temporary is never opened for a backup, whatever its row says', async () => {
+  const id = randomUUID()
+  const rows = cinderRows({ backup: { temp_volume_id: id } })
+  rows.tables.volumes.push({ ...aVolume(id), deleted: false, display_name: 'of somebody' })
+  const device = aDevice()
+  const { open, opened } = aCreate(rows, [null, device], false)
+
+  await open()
+
+  assert.deepEqual(opened, [device])
+})
+
+test('a first start asks at once; a later one leaves time to what was asked before', async () => {
+  const inUse = { previous_status: 'in-use' }
+  const device = aDevice()
+  const first = aCreate(cinderRows({ volume: inUse }), [device])
+  await first.open()
+  assert.equal(first.asked.length, 1)
+
+  const later = aCreate(cinderRows({ volume: inUse }), [null, device], false)
+  await later.open()
+  assert.equal(later.asked.length, 0)
+  assert.deepEqual(later.opened, [device])
+
+  // Nothing is made of a volume that nobody uses: it may be asked for again.
+  const idle = aCreate(cinderRows(), [device], false)
+  await idle.open()
+  assert.equal(idle.asked.length, 1)
+})
