@@ -8,7 +8,7 @@ import {
 } from 'kysely'
 
 import { AgentError } from '../../domain/errors.ts'
-import { retry } from '../../lib/retry.ts'
+import { type RetryPolicy, retry } from '../../lib/retry.ts'
 import type { Log } from '../../ports/log.ts'
 import type { SqlPool } from './sql-pool.ts'
 import type { SqlConnection, SqlServer, Statements } from './sql-server.ts'
@@ -52,6 +52,8 @@ export function sqlSessions(
 ): SqlSessions {
   let columns: TableColumns | null = null
   let isAway = false
+  /** How often the database was there: a try that began before the last time says nothing against it. */
+  let answers = 0
 
   const attempt = async <T>(
     signal: AbortSignal,
@@ -71,6 +73,7 @@ export function sqlSessions(
     })
 
   const returned = () => {
+    answers += 1
     if (!isAway) return
     isAway = false
     log.info('the database is back')
@@ -84,6 +87,7 @@ export function sqlSessions(
   ): Promise<T> => {
     let isRepeated = false
     let deadlocks = 0
+    let answersBefore = answers
     const isRetryable = (error: unknown) => {
       if (error instanceof AgentError) return false
       const failure = server.failureOf(error)
@@ -96,17 +100,16 @@ export function sqlSessions(
       return failure === 'away'
     }
     try {
-      const result = await retry(() => attempt(signal, isRepeated, isTransaction, work), {
-        policy: {
-          attemptsMin: Number.POSITIVE_INFINITY,
-          backoffMs: Math.min(backoffMs, backoffMsMax),
-          backoffMsMax,
-          budgetMs: Number.POSITIVE_INFINITY,
-        },
+      const start = () => {
+        answersBefore = answers
+        return attempt(signal, isRepeated, isTransaction, work)
+      }
+      const result = await retry(start, {
+        policy: forEver(backoffMsMax),
         isRetryable,
         onRetry: ({ error, attemptNumber }) => {
           // An old connection that broke while nobody used it is no outage.
-          if (!isRepeated || attemptNumber < 2 || isAway) return
+          if (!isRepeated || attemptNumber < 2 || isAway || answersBefore !== answers) return
           isAway = true
           log.warn('the database is away, waiting for it', { error })
         },
@@ -126,6 +129,15 @@ export function sqlSessions(
     },
     run: (what, signal, work) => persist(what, signal, false, work),
     transact: (what, signal, work) => persist(what, signal, true, work),
+  }
+}
+
+function forEver(backoffMsMax: number): RetryPolicy {
+  return {
+    attemptsMin: Number.POSITIVE_INFINITY,
+    backoffMs: Math.min(backoffMs, backoffMsMax),
+    backoffMsMax,
+    budgetMs: Number.POSITIVE_INFINITY,
   }
 }
 

@@ -8,6 +8,7 @@ import { hasCode } from '#src/domain/errors.ts'
 import { delay, monotonicMs } from '#src/lib/clock.ts'
 import { doorTo } from '../../support/door.ts'
 import { type PrivateDatabase, privateDatabase } from '../../support/private-database.ts'
+import { eventually } from '../../support/rabbit.ts'
 import { addUsage, newBackup, signal, usagesOf } from '../../support/records-bench.ts'
 import { sqlBench, sqlOptions } from '../../support/sql-bench.ts'
 
@@ -40,7 +41,8 @@ function testOn(database: PrivateDatabase): void {
     )
     const gaveUp = new AbortController()
     const givenUp = records.deleteBackup(rows[0]?.id ?? '', gaveUp.signal)
-    await delay(1500, signal)
+    await eventually(() => warnings(log).length > 0, 'it says that the database is away')
+    await delay(500, signal)
     gaveUp.abort(new Error('enough'))
     await assert.rejects(givenUp, /^Error: enough$/)
     assert.equal(warnings(log).length, 1)
