@@ -130,6 +130,7 @@ function build(settings: Settings, secrets: readonly string[], machine: Machine)
   const modes = modesOf(settings)
   return {
     host: values.host,
+    address: values.my_ip,
     availabilityZone: values.storage_availability_zone,
     stateDir: agent.state_dir,
     records: modes.records,

@@ -36,7 +36,7 @@ export async function openCinder(
   }
   const client = opened.use(rabbitRpcClient(bus, log))
   const storage = cinderVolumes({
-    ...{ ...parts, client, connector: hostConnector() },
+    ...{ ...parts, client, connector: hostConnector(config.address) },
     forms: { backup: backupToPrimitive, volume: volumeObject, snapshot: snapshotObject },
     timeoutMs: limits.responseWaitMs,
   })

@@ -1,11 +1,12 @@
 // What this machine is, as far as settings depend on it: asked here and nowhere else.
 
-import { accessSync, constants, fstatSync, readFileSync } from 'node:fs'
-import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os'
+import { accessSync, constants, fstatSync } from 'node:fs'
+import { availableParallelism, hostname, totalmem } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
 
 import { loadAccelerator } from '../adapters/accelerator/native-accelerator.ts'
+import { ownAddress } from './own-address.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -28,7 +29,7 @@ export function thisMachine(env: Environment): Machine {
   const limitBytes = process.constrainedMemory() // More than there is where no limit is set.
   return {
     hostName: hostname(),
-    address: outwardAddress(),
+    address: ownAddress(),
     coreCount: availableParallelism(),
     memoryBytes: limitBytes > 0 ? Math.min(limitBytes, totalmem()) : totalmem(),
     isJournalStream: isJournalStream(env['JOURNAL_STREAM']),
@@ -48,37 +49,6 @@ export function machineDefaults(machine: Machine): Readonly<Record<string, strin
     'DEFAULT.my_ip': machine.address,
     'cinder_backup_agent.workers': machine.coreCount,
     'cinder_backup_agent.memory_max': Math.min(2 ** 29, Math.floor(machine.memoryBytes * 0.4)),
-  }
-}
-
-/**
- * The first IPv4 address of the interface of the default route, else 127.0.0.1.
- * Source: oslo_utils/netutils.py, `get_my_ipv4`; cinder/common/config.py, `my_ip`.
- */
-function outwardAddress(): string {
-  const ofInterface = networkInterfaces()[defaultInterface() ?? ''] ?? []
-  return ofInterface.find(({ family }) => family === 'IPv4')?.address ?? '127.0.0.1'
-}
-
-/** Of several default routes the kernel takes that of the least metric; the columns are proc(5)'s. */
-function defaultInterface(): string | null {
-  const rows = readText('/proc/net/route').split('\n').slice(1)
-  const routes = rows.map((row) => row.trim().split(/\s+/))
-  const defaults = routes.filter(([, target, , , , , , mask]) => isAnywhere(target, mask))
-  const [first] = defaults.toSorted(([, , , , , , a], [, , , , , , b]) => Number(a) - Number(b))
-  return first?.[0] ?? null
-}
-
-function isAnywhere(target: string | undefined, mask: string | undefined): boolean {
-  return target === '00000000' && mask === '00000000'
-}
-
-/** Empty where it cannot be read. */
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
   }
 }
 

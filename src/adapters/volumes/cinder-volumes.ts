@@ -1,23 +1,19 @@
-import { randomUUID } from 'node:crypto'
 import path from 'node:path'
 import type { BackupWithParents } from '../../domain/backup-record.ts'
 import { AgentError, hasCode, toAgentError } from '../../domain/errors.ts'
 import type { BackupDevice } from '../../domain/job.ts'
 import { isJsonObject, type Json, type JsonObject } from '../../domain/json.ts'
-import { delay, monotonicMs } from '../../lib/clock.ts'
+import { monotonicMs } from '../../lib/clock.ts'
 import type { Accelerator } from '../../ports/accelerator.ts'
 import type { Asking, BlockStorage } from '../../ports/block-storage.ts'
 import type { Columns, SnapshotRow, VolumeRow } from '../../ports/records.ts'
-import type { Publisher } from '../../ports/rpc.ts'
-import type { RpcClient } from '../../ports/rpc-client.ts'
 import type { VolumeReader } from '../../ports/volumes.ts'
 import { locateDevice } from './device-path.ts'
 import { openReader, openWriter } from './open-device.ts'
 import { openOnce } from './open-once.ts'
+import { type CallOptions, call, callUntil, castsOf, type Target } from './volume-calls.ts'
 
-export type CinderVolumesOptions = {
-  readonly client: RpcClient
-  readonly publisher: Pick<Publisher, 'cast'>
+export type CinderVolumesOptions = CallOptions & {
   /** The form in which Cinder's services send each other what rows hold. */
   readonly forms: {
     readonly backup: (backup: BackupWithParents) => JsonObject
@@ -27,11 +23,7 @@ export type CinderVolumesOptions = {
   /** What is told of this host. */
   readonly connector: JsonObject
   readonly accelerator: Accelerator | null
-  /** How long one call may take, `rpc_response_timeout`. */
-  readonly timeoutMs: number
 }
-
-type Target = { readonly topic: string; readonly server: string }
 
 /** A volume or a snapshot as the methods of cinder-volume name it. */
 type Attachable = {
@@ -44,17 +36,11 @@ type Attachable = {
 
 const gibibyte = 2 ** 30
 
-/** A service that starts again declares its queue anew. */
-const unroutableRetryMs = 1_000
-
 /** An agent that is told to stop is gone in ten seconds; what stays attached is attached again. */
 const detachMsOfAStop = 3_000
 
 /** What was not attached, or so it seems, is not waited for long. */
 const afterFailureMs = 10_000
-
-/** A cinder-volume that is without its database for a moment answers with an error. */
-const detachRetryMs = 2_000
 
 /**
  * Volumes by way of cinder-volume: asked for over RPC, opened as the devices of this host that they are.
@@ -333,80 +319,6 @@ async function detachFrom(
     { id },
     first,
   )
-}
-
-type Called = {
-  readonly method: string
-  readonly version: string
-  readonly args: JsonObject
-  readonly context: Asking['context']
-}
-
-/** A call; where nobody listens, the service may be starting again, and a bus that is away comes back. */
-async function call(
-  { client, timeoutMs }: CinderVolumesOptions,
-  target: Target,
-  called: Called,
-  signal: AbortSignal,
-): Promise<Json> {
-  let deadlineMs = monotonicMs() + timeoutMs
-  while (true) {
-    try {
-      const leftMs = Math.max(1, deadlineMs - monotonicMs())
-      const options = { timeoutMs: leftMs, monitorMs: null }
-      return await client.call(target, { ...called, namespace: null }, options, signal)
-    } catch (error) {
-      const isAway = hasCode(error, 'BROKER_UNAVAILABLE')
-      if (isAway) deadlineMs = monotonicMs() + timeoutMs // Nobody has heard it.
-      const isLast = monotonicMs() + unroutableRetryMs > deadlineMs
-      if (!isAway && (!hasCode(error, 'CALL_UNROUTABLE') || isLast)) throw error
-    }
-    await delay(unroutableRetryMs, signal)
-  }
-}
-
-/** A call that is made again while it fails, until `deadlineMs`. */
-async function callUntil(
-  deadlineMs: number,
-  options: CinderVolumesOptions,
-  target: Target,
-  called: Called,
-  signal: AbortSignal,
-): Promise<void> {
-  while (true) {
-    try {
-      await call(options, target, called, signal)
-      return
-    } catch (error) {
-      if (signal.aborted || monotonicMs() + detachRetryMs > deadlineMs) throw error
-    }
-    await delay(detachRetryMs, signal)
-  }
-}
-
-function castsOf({ publisher, timeoutMs }: CinderVolumesOptions) {
-  return async (
-    target: Target,
-    method: string,
-    version: string,
-    { context }: Asking,
-    signal: AbortSignal,
-    args: JsonObject,
-  ): Promise<void> => {
-    const uniqueId = randomUUID().replaceAll('-', '')
-    const cast = { method, version, args, context, uniqueId, replyTo: null }
-    const deadlineMs = monotonicMs() + timeoutMs
-    while (!(await publisher.cast(target, cast, signal))) {
-      if (monotonicMs() + unroutableRetryMs > deadlineMs) {
-        throw new AgentError(
-          'CALL_UNROUTABLE',
-          `${method} reaches nobody: no cinder-volume takes messages at ${target.topic}.${target.server}`,
-          { ...target },
-        )
-      }
-      await delay(unroutableRetryMs, signal)
-    }
-  }
 }
 
 function attachFailed({ kind, id }: Attachable, why: string, cause?: unknown): AgentError {

@@ -53,7 +53,13 @@ testBlockStorage('cinderVolumes', async (t) => {
   let files = 0
   return {
     storage: cinderVolumes({
-      ...{ client, publisher, connector: hostConnector(), accelerator: null, timeoutMs: 5_000 },
+      ...{
+        client,
+        publisher,
+        connector: hostConnector('192.0.2.7'),
+        accelerator: null,
+        timeoutMs: 5_000,
+      },
       forms: { backup: backupToPrimitive, volume: volumeObject, snapshot: snapshotObject },
     }),
     asked,

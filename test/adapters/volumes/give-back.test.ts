@@ -37,7 +37,7 @@ async function opened(
     },
     publisher: { cast: async () => true },
     forms: { backup: () => ({}), volume: () => ({}), snapshot: () => ({}) },
-    ...{ connector: hostConnector(), accelerator: null, timeoutMs },
+    ...{ connector: hostConnector('192.0.2.7'), accelerator: null, timeoutMs },
   })
   const columns = aVolume('v')
   const volume = {
