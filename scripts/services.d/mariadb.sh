@@ -19,7 +19,8 @@ start_mariadb() {
   if [ ! -e "$data/prepared" ]; then
     rm -rf -- "$data"
     mkdir -p "$data"
-    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$data" --skip-test-db \
+    # In /tmp the files of two that are made at the same time would have the same names.
+    TMPDIR=$data mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$data" --skip-test-db \
       --auth-root-authentication-method=socket >>"$log/mariadb.log" 2>&1 ||
       { say "mariadb-install-db failed; see $log/mariadb.log"; return 1; }
     touch "$data/prepared"
@@ -28,7 +29,7 @@ start_mariadb() {
   # A relative socket is one in the data folder: the whole path may be longer than a socket's can be.
   spawn mariadb mariadbd --no-defaults --user="$(id -un)" --datadir="$data" \
     --bind-address=127.0.0.1 --port="$port_mariadb" --socket=mariadb.sock \
-    --pid-file="$data/mariadb.pid" --init-file="$etc/mariadb.sql" --skip-name-resolve \
+    --pid-file="$data/mariadb.pid" --tmpdir="$data" --init-file="$etc/mariadb.sql" --skip-name-resolve \
     --max-connections=400 --userstat=1 --innodb-buffer-pool-size=64M --innodb-flush-log-at-trx-commit=2 \
     --character-set-server=utf8mb3 ${CBA_MARIADB_OPTIONS-}
   wait_for 120 mariadb mariadb_ready
