@@ -10,6 +10,9 @@ export type TokenWait = {
   take(signal: AbortSignal): Promise<void>
 }
 
+/** The longest that a timer of the runtime runs, some 24 days; a longer one ends at once. */
+const timerMsMax = 2 ** 31 - 1
+
 /** `rest` is called while a job waits, and `rise` before it goes on, which may wait for room. */
 export function tokenWait(
   places: { readonly rest: () => void; readonly rise: (signal: AbortSignal) => Promise<void> },
@@ -25,7 +28,10 @@ export function tokenWait(
     came: () => news.ring(),
     async take(signal) {
       places.rest()
-      await news.rungAfter(heard, AbortSignal.any([signal, AbortSignal.timeout(waitMs)]))
+      await news.rungAfter(
+        heard,
+        AbortSignal.any([signal, AbortSignal.timeout(Math.min(waitMs, timerMsMax))]),
+      )
       isVain = news.count === heard
       heard = news.count
       await places.rise(signal)
