@@ -131,14 +131,14 @@ export async function runParts(
   await spool.forgetAllBut(new Set(journal.unfinished().map(({ id }) => id)))
   const [rpcLog, jobsLog, storeLog] = [log.named('rpc'), log.named('jobs'), log.named('store')]
   let storeState: boolean | null = null
-  const sideParts = { journal, volumes: parts.volumes, storeState: () => storeState, log: jobsLog }
+  const sideParts = {
+    ...{ ...parts, storeState: () => storeState, log: jobsLog },
+    onDisabled: (isDisabled: boolean) => capabilities.disabledIs(isDisabled),
+  }
   const side =
     parts.cinder === null ? messageSide(sideParts) : databaseSide(parts.cinder, config, sideParts)
   const { rows, volumes, metadata, known, capabilitiesMs: intervalMs } = side
-  const deps = {
-    ...{ ...backupOptions(config, stores), ...parts },
-    ...{ volumes, metadata, journal: known },
-  }
+  const deps = { ...backupOptions(config, stores), ...parts, volumes, metadata, journal: known }
   const runner = jobRunner({
     ...{ journal, outbox: journal, publisher, work: spool, host, rows },
     ...{ log: jobsLog, maskSecrets: log.maskSecrets },

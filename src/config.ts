@@ -114,6 +114,9 @@ function database({ database: values, DEFAULT: cinder }: Settings) {
   const { max_pool_size: connectionsMax, connection_recycle_time: recycleSeconds } = values
   return {
     url: values.connection,
+    parameters: values.connection_parameters,
+    wsrepSyncWait:
+      values.mysql_wsrep_sync_wait === null ? null : Number(values.mysql_wsrep_sync_wait),
     /** Number.MAX_SAFE_INTEGER where there is no limit, as in the next. */
     connectionsMax: connectionsMax > 0 ? connectionsMax : Number.MAX_SAFE_INTEGER,
     recycleMs: recycleSeconds >= 0 ? recycleSeconds * 1000 : Number.MAX_SAFE_INTEGER,
@@ -157,6 +160,11 @@ function build(settings: Settings, secrets: readonly string[], machine: Machine)
       volumePaths: agent.volume_paths,
       snapshotPaths: agent.snapshot_paths,
       volumeRoots: volumeRoots(agent),
+    },
+    attach: {
+      socket: agent.attach_socket,
+      isMultipath: values.use_multipath_for_image_xfer,
+      scanTries: values.num_volume_device_scan_tries,
     },
     swift: swift(settings),
     posix: {

@@ -1,6 +1,7 @@
+import { unitAttach } from './adapters/attach/unit-attach.ts'
 import { rabbitRpcClient } from './adapters/rpc/rabbit-rpc-client.ts'
 import { backupToPrimitive } from './adapters/rpc/versioned-object.ts'
-import { snapshotObject, volumeObject } from './adapters/rpc/volume-objects.ts'
+import { backupDeviceFrom, snapshotObject, volumeObject } from './adapters/rpc/volume-objects.ts'
 import { cinderVolumes } from './adapters/volumes/cinder-volumes.ts'
 import { hostConnector } from './adapters/volumes/host-connector.ts'
 import type { Config } from './config.ts'
@@ -29,15 +30,21 @@ export async function openCinder(
   if (config.database === null) return null
   const records = opened.use(await openRecords(config, log, signal))
   if (config.volumes.kind !== 'cinder') return { records, storage: null }
-  const { transport, rabbit, declare, limits } = config
+  const { transport, rabbit, declare, limits, address, attach } = config
   const bus = {
     ...{ transportUrl: transport.url, controlExchange: transport.controlExchange, rabbit, declare },
     messageBytesMax: limits.messageBytesMax,
   }
   const client = opened.use(rabbitRpcClient(bus, log))
   const storage = cinderVolumes({
-    ...{ ...parts, client, connector: hostConnector(config.address) },
-    forms: { backup: backupToPrimitive, volume: volumeObject, snapshot: snapshotObject },
+    ...{ ...parts, client, connector: hostConnector(address) },
+    attach: unitAttach({ ...attach, address }),
+    forms: {
+      ...{ backup: backupToPrimitive, volume: volumeObject, snapshot: snapshotObject },
+      device: backupDeviceFrom,
+    },
+    // Cinder's services read it once in their life; an upgrade is seen here without a restart.
+    versionPin: async (within) => (await records.versionPins('cinder-volume', within))?.rpc ?? null,
     timeoutMs: limits.responseWaitMs,
   })
   return { records, storage }

@@ -38,10 +38,11 @@ export async function takeDevice(
   const device = backupDeviceFrom(args['backup_device'])
   const backupId = asked.record.id
   const fields = { request_id: context.requestId, backup_id: backupId, device: device.id }
-  const waiting = runner.giveDevice(backupId, device)
-  if (waiting !== null) {
-    log.info('device received', fields)
-    return { kind: 'accepted', jobId: waiting.id, backupId }
+  const given = runner.giveDevice(backupId, device)
+  if (given !== null) {
+    if (given.isTaken) log.info('device received', fields)
+    else log.warn('a second device for a backup that has one, which stays', fields)
+    return { kind: 'accepted', jobId: given.job.id, backupId }
   }
   const row = (await rows?.records.backup(backupId, signal)) ?? null
   if (row === null || row.status !== 'creating' || row.host !== host) {

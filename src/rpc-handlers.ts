@@ -6,9 +6,10 @@ import type { Json } from './domain/json.ts'
 import { isCompatible } from './domain/rpc-version.ts'
 import { refusalEvent } from './operations/job-events.ts'
 import type { JobRunner } from './operations/run-jobs.ts'
-import type { Acceptance, DeliveryId, Journal } from './ports/journal.ts'
+import type { Acceptance, Delivery, DeliveryId, Journal } from './ports/journal.ts'
 import type { Log } from './ports/log.ts'
 import type { Disposition, Publisher, RequestHandler, RpcRequest } from './ports/rpc.ts'
+import { isWantedAnew } from './rpc-anew.ts'
 import {
   type AnswerDeps,
   type Answering,
@@ -172,7 +173,8 @@ async function acceptJob(
     const asked = await judge(request, operation, deps)
     if ('kind' in asked) return asked
     jobRequest = asked
-    acceptance = accept(request, id, jobRequest, deps)
+    const isAnew = await isWantedAnew(jobRequest, deps)
+    acceptance = accept(request, { id, isAnew }, jobRequest, deps)
   } catch (thrown) {
     if (deps.signal.aborted) {
       throw new AgentError('AGENT_STOPPING', 'the agent is stopping: the request stays queued')
@@ -201,7 +203,8 @@ async function judge(
     if (await isCancelPassedOn(request, jobRequest, deps)) return { kind: 'ignored' }
     if (isNothingToReset(jobRequest, deps)) return { kind: 'answered', result: null }
     if (operation === 'reset_status') checkReset(jobRequest, deps.runner)
-    else checkHands(jobRequest, deps.runner)
+    // What is available by its row may have its last writes in the journal before it: who asks then waits for them.
+    else if (deps.rows === null || operation === 'delete') checkHands(jobRequest, deps.runner)
     return jobRequest
   } catch (thrown) {
     const error = reworded(toAgentError(thrown), deps.maskSecrets)
@@ -215,12 +218,12 @@ async function judge(
 
 function accept(
   { context, replyTo }: RpcRequest,
-  id: DeliveryId,
+  known: Pick<Delivery, 'id' | 'isAnew'>,
   request: JobRequest,
   { journal, log }: HandlerDeps,
 ): Acceptance {
   const acceptance = journal.accept({
-    id,
+    ...known,
     request,
     context,
     replyTo: replyTo?.kind === 'oslo' ? replyTo : null,

@@ -25,10 +25,11 @@ export function jobRequestOf(
   { journal, service, rows }: RequestDeps,
 ): JobRequest {
   const asked = backupFromPrimitive(args['backup'] ?? null)
-  const known = journal.record(asked.record.id)
-  // A row is the truth, and judged when the job begins: what the message says of it may be old.
+  // A row is the truth, and judged when the job begins: what the message says of it may be old, and what
+  // the journal says older: other hosts import and delete too.
+  const known = rows === null ? journal.record(asked.record.id) : null
   if (rows === null) checkAsked({ operation, asked: asked.record, known, context, service })
-  else checkAsker(operation, asked.record, known, context, service)
+  else checkAsker(operation, asked.record, context, service)
   const targetVolumeId = operation === 'restore' ? uuidArgument(args, 'volume_id') : null
   const isImport = operation === 'import'
   const merged = isImport
@@ -102,10 +103,9 @@ export function refusedJob(
 function checkAsker(
   operation: Operation,
   asked: BackupRecord,
-  known: BackupRecord | null,
   context: RequestContext,
   service: string,
 ): void {
-  checkOwner(asked, known, context)
+  checkOwner(asked, null, context)
   if (operation === 'reset_status') checkReset(asked, service)
 }

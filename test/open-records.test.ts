@@ -16,6 +16,8 @@ const run = promisify(execFile)
 const { signal } = new AbortController()
 
 const options = {
+  parameters: '',
+  wsrepSyncWait: null,
   connectionsMax: 2,
   recycleMs: 60_000,
   retryMsMax: 1000,

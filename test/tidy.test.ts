@@ -191,7 +191,11 @@ for (const file of globSync('src/ports/*.ts')) {
   test(`${file} has the contract that it names`, () => assert.ok(existsSync(contract)))
 }
 
-for (const file of globSync(['{src,test,scripts,bench}/**/*.ts', 'native/*.{c,h}']).sort()) {
+for (const file of globSync([
+  '{src,test,scripts,bench}/**/*.ts',
+  'native/*.{c,h}',
+  'attach/*.py',
+]).sort()) {
   test(`${file} has at most ${linesMax} lines`, () => {
     assert.ok(read(file).split('\n').length - 1 <= linesMax)
   })
@@ -287,7 +291,7 @@ for (const file of globSync('docs/decisions/*.md').sort()) {
  * variable may be anything.
  */
 function titlesOf(code: string): RegExp[] {
-  const quoted = /(?:\btest\(\s*|^ {2}(?='M-))(?:'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`)/gm
+  const quoted = /(?:\btest\(\s*|^ {2}\[?(?='[MEK]-\d))(?:'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`)/gm
   const found = code.matchAll(quoted)
   return [...found].map(([, single, double, template = '']) => {
     const literals = single !== undefined || double !== undefined
@@ -321,8 +325,17 @@ test('docs/conformance.md has each case once: proven, not built yet, or without 
   assert.deepEqual(found.sort(), cases)
 })
 
-test('docs/conformance.md lists the rows that ours leaves otherwise, as the test of them does', () => {
-  const listed = [...read('docs/conformance.md').matchAll(/^\| \d\d \|.*$/gm)].map(([row]) => row)
+test('docs/state-tables.md has each row of the state tables once', () => {
+  const rows = [
+    ...ids('M', 2, [1, 17], [20, 30], [40, 46], [50, 55], [60, 62]),
+    ...[...ids('E', 2, [1, 5]), ...ids('K', 2, [1, 9])],
+  ]
+  const found = [...read('docs/state-tables.md').matchAll(/^\| ([MEK]-\d\d) \|/gm)]
+  assert.deepEqual(found.map(([, id]) => id).toSorted(), rows.toSorted())
+})
+
+test('docs/compatibility.md lists the rows that ours leaves otherwise, as the test of them does', () => {
+  const listed = [...read('docs/compatibility.md').matchAll(/^\| \d\d \|.*$/gm)].map(([row]) => row)
   const known = rowDifferences.map(
     ({ step, table, columns, reason }) =>
       `| ${step} | ${table} | ${columns.join(', ').replace('*', 'a row')} | ${reason} |`,
@@ -344,7 +357,7 @@ test('docs/rpc.md has a row for each line of the checklist of the wire', () => {
   assert.deepEqual(rows, expected)
 })
 
-const proving = ['compatibility', 'conformance', 'security', 'rpc']
+const proving = ['compatibility', 'conformance', 'state-tables', 'security', 'rpc']
 for (const file of proving.map((name) => `docs/${name}.md`)) {
   test(`every test that ${file} names is there`, () => {
     const rows = [...read(file).matchAll(/^\| ([A-Z]+-\d+) \|.*\|([^|]+)\|$/gm)]

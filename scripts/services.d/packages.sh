@@ -15,7 +15,7 @@ packages_of() {
     tests) echo $(for name in mariadb postgresql cinder-api; do packages_of $name; done) \
       bzip2 e2fsprogs mount openssl nbdkit libnbd-bin fuse3 \
       libbz2-1.0 libdeflate0 libisal2 libzstd1 \
-      python3-oslo.messaging python3-zstd \
+      python3-oslo.messaging python3-os-brick python3-zstd \
       python3-jsonschema python3-seccomp systemd util-linux ;;
     # What `make bench` measures beside the agent, and compiles.
     bench) echo restic gcc libc6-dev libssl-dev zlib1g-dev libbz2-dev libzstd-dev \

@@ -5,6 +5,7 @@ import { access, readdir, stat } from 'node:fs/promises'
 import path from 'node:path'
 import process from 'node:process'
 
+import { unitAttach } from '../adapters/attach/unit-attach.ts'
 import { identityHttp } from '../adapters/identity/identity-http.ts'
 import { checkKeystone } from '../adapters/identity/keystone-version.ts'
 import { connectionName, openConnection } from '../adapters/rpc/broker-socket.ts'
@@ -58,6 +59,7 @@ export function liveChecks(config: Config, ms = checkMs): Promise<readonly LiveR
     ...brokerChecks(config),
     ...keystoneChecks(config),
     storeCheck(config),
+    ...attachChecks(config),
     ...config.volumes.volumeRoots.map(rootCheck),
   ]
   return Promise.all(checks.map((check) => tried(check, config.log.secrets, ms)))
@@ -185,6 +187,19 @@ function mayBeMade(folder: string): boolean {
     const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT'
     return isMissing && above !== folder && mayBeMade(above)
   }
+}
+
+/** Whether volumes that are not local to this host can be attached to it. */
+function attachChecks({ volumes, attach, address }: Config): readonly Check[] {
+  if (volumes.kind !== 'cinder') return []
+  const run = async (signal: AbortSignal) => {
+    const connector = await unitAttach({ ...attach, address }).connector(signal)
+    if (connector === null) {
+      throw new NotTried('cinder-backup-agent-attach does not run: only local volumes are attached')
+    }
+    return `os-brick answers; initiator ${connector['initiator'] ?? 'none'}`
+  }
+  return [{ name: `attach ${attach.socket}`, late: 'ATTACH_FAILED', run }]
 }
 
 const readAndWrite = constants.R_OK | constants.W_OK

@@ -15,8 +15,14 @@ export const agentOptions = {
   volumes: choice(
     'auto',
     ['auto', 'path', 'cinder'],
-    'How a volume becomes a device. path: the templates below. cinder: asks cinder-volume, and ' +
-      'attaches what is local to this host. auto: cinder with records=database, else path.',
+    'How a volume becomes a device. path: the templates below; with records=database only volumes that are not ' +
+      'attached are backed up so. cinder: asks cinder-volume, and attaches them to this host. ' +
+      'auto: cinder with records=database, else path.',
+  ),
+  attach_socket: text(
+    '/run/cinder-backup-agent-attach/socket',
+    'With volumes=cinder: where cinder-backup-agent-attach.service listens, which attaches all ' +
+      'but what is local to this host.',
   ),
   volume_paths: list(
     ['/dev/cinder-volumes/volume-{volume_id}'],

@@ -36,6 +36,14 @@ const serviceOptions = {
     minimum: 1,
     unit: 'seconds',
   }),
+  use_multipath_for_image_xfer: flag(
+    false,
+    'With volumes=cinder: whether volumes are attached by all of their paths, where multipathd runs.',
+  ),
+  num_volume_device_scan_tries: integer(
+    3,
+    'With volumes=cinder: how often a device that is attached is looked for.',
+  ),
   rpc_ping_enabled: flag(false, 'Answer oslo_rpc_server_ping, by which operators probe services.'),
   debug: flag(false, 'Log what only a developer wants to see. SIGHUP changes it at once.'),
   log_file: optionalText('Log to this file, in log_dir where it is relative.', {
@@ -162,23 +170,35 @@ export const defaultOptions = {
   ...posixOptions,
 }
 
-// Source: oslo_db/options.py, 12.1.
+// Source: oslo_db/options.py, 12.1 and later.
 export const databaseOptions = {
   connection: optionalText(
     "Cinder's SQL database, where records live with records=database: mysql+pymysql:// or postgresql://, " +
-      'as SQLAlchemy reads them, with ssl_ca, ssl_cert, ssl_key, ssl_check_hostname and unix_socket, ' +
+      'as SQLAlchemy reads them, with ssl_ca, ssl_capath, ssl_cert, ssl_key, ssl_check_hostname and unix_socket, ' +
       'or sslmode, sslrootcert, sslcert and sslkey.',
     {
       sensitive: 'password',
       deprecatedNames: ['DEFAULT.sql_connection', 'database.sql_connection', 'sql.connection'],
     },
   ),
+  connection_parameters: text(
+    '',
+    'More parameters of the connection, as param=value&param=value.',
+    { sensitive: 'whole' },
+  ),
+  mysql_wsrep_sync_wait: optionalText(
+    'wsrep_sync_wait of each session, a number, where Galera has several writers: 1 makes reads wait for what ' +
+      'others wrote before. Not set: as the server has it.',
+  ),
   connection_recycle_time: integer(
     3600,
     'A connection to the database older than this is not used again; -1: it may be.',
     { unit: 'seconds' },
   ),
-  max_pool_size: integer(5, 'Connections to the database at once; 0 is no limit.'),
+  max_pool_size: integer(
+    5,
+    'Connections to the database at once; 0 is no limit. One more is for the heartbeat.',
+  ),
   retry_interval: integer(
     10,
     'Longest wait between two tries while the database is away, at least 1. The agent tries for ' +

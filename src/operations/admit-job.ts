@@ -99,6 +99,7 @@ function admitDelete(record: BackupRecord, { service, isReady }: AdmitDeps): nul
   if (status !== 'deleting') {
     throw unexpected('BACKUP_INVALID_STATE', 'Delete', 'backup', 'deleting', status, id)
   }
+  if (record.encryption_key_id !== null) throw keyStays(record)
   if (record.service === null || record.service === '') return null
   if (!isReady()) throw notReady('Delete', id)
   checkOurs('Delete', record, service)
@@ -119,12 +120,24 @@ export function unwanted(backupId: string, status: string | null): AgentError {
   )
 }
 
-/** The keys of an encrypted volume belong to its backups too, and cannot be kept yet (decision D18). */
+/**
+ * The keys of an encrypted volume belong to its backups too, and cannot be kept yet. Such a backup is
+ * never made halfway, and never restored onto a volume that has another key, or none.
+ */
 function checkKeys(volume: VolumeRow, { id, encryption_key_id: keyId }: BackupRecord): void {
   if (volume.encryption_key_id === null && keyId === null) return
   throw new AgentError(
     'ENCRYPTION_UNSUPPORTED',
     `volume ${volume.id} or its backup ${id} is encrypted, and keys cannot be kept yet: use cinder-backup for it`,
+    { backupId: id },
+  )
+}
+
+/** Without its key's removal a delete would leave the key behind for good; the objects stay with it. */
+export function keyStays({ id, encryption_key_id: keyId }: BackupRecord): AgentError {
+  return new AgentError(
+    'ENCRYPTION_UNSUPPORTED',
+    `backup ${id} has the key ${keyId}, which cannot be deleted yet: nothing was removed; delete it with cinder-backup`,
     { backupId: id },
   )
 }

@@ -7,6 +7,7 @@ import type { Records } from '../ports/records.ts'
 import { type AdmitDeps, admitJob, unwanted } from './admit-job.ts'
 import type { Rows } from './rows.ts'
 import { settleJob } from './settle-job.ts'
+import { isRestoredOnto } from './settling.ts'
 
 type Deps = Omit<AdmitDeps, 'records'> & {
   readonly records: Records
@@ -18,7 +19,7 @@ type Deps = Omit<AdmitDeps, 'records'> & {
 }
 
 /**
- * A job without its first look or its end leaves a row as it is until the agent starts again. A table
+ * A job without its first look or its end leaves a row as it is until it is taken up again. A table
  * that is upgraded or a right that is given back is worth some minutes; what is refused for longer must
  * not keep the places of others.
  */
@@ -45,7 +46,9 @@ export function databaseRows(deps: Deps): Rows {
     async unwanted(job, signal) {
       const { id } = job.request.backup.record
       const row = await records.backup(id, signal)
-      if (row !== null && !row.deleted && row.status === statusWhile(job)) return null
+      const { targetVolumeId: target } = job.request
+      const isMeant = target === null || isRestoredOnto(row, target)
+      if (row !== null && !row.deleted && row.status === statusWhile(job) && isMeant) return null
       return unwanted(id, row?.status ?? null)
     },
     settle: (job, ending, log, signal) =>

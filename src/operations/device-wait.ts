@@ -1,9 +1,13 @@
 import type { BackupDevice } from '../domain/job.ts'
 import { bell } from '../lib/bell.ts'
 
-/** Where the device of a job is handed over, by whoever takes `continue_backup`. */
+/**
+ * Where the device of a job is handed over, by whoever takes `continue_backup`. The first one stays: of a
+ * volume in use each is a copy of another moment, and no backup may be made of two.
+ */
 export type DeviceWait = {
   put(device: BackupDevice): void
+  known(): BackupDevice | null
   /** Resolves to null where none comes in `ms`. Rejects with the signal's reason. */
   take(ms: number, signal: AbortSignal): Promise<BackupDevice | null>
 }
@@ -20,9 +24,10 @@ export function deviceWait(
   let device = known
   return {
     put(one) {
-      device = one
+      device ??= one
       came.ring()
     },
+    known: () => device,
     async take(ms, signal) {
       if (device !== null) return device
       places.rest()

@@ -28,20 +28,29 @@ export function pathJobVolumes(volumes: Volumes): JobVolumes {
 
 type Deps = {
   readonly storage: BlockStorage
-  readonly records: Pick<Records, 'volume' | 'snapshot' | 'backup'>
+  readonly records: Pick<
+    Records,
+    'volume' | 'snapshot' | 'backup' | 'strayTemporaries' | 'lastHeartbeat'
+  >
   readonly deviceWaitMs: number
+  /** How long a start leaves to what an earlier one asked for, before it looks whether to ask again. */
+  readonly earlierAskMs: number
   /** A broker or a cinder-volume that is restarted forgets what it was asked. */
   readonly askAgainMs: number
+  /** A cinder-volume that lives has begun by then. */
+  readonly unheardMs: number
 }
 
 /** How often a job that waits for its device looks whether its row tells of one. */
 const lookMs = 10_000
 
-/** How long a start leaves to what an earlier one asked for, before it asks again. */
-const earlierAskMs = 30_000
+/** The clocks of Cinder's hosts are no further apart. */
+const clockSkewMs = 10_000
 
 /** Devices that cinder-volume makes ready and exports to this host (spec of cinder-backup, 9 and 11). */
-export function cinderJobVolumes({ storage, records, deviceWaitMs, askAgainMs }: Deps): JobVolumes {
+export function cinderJobVolumes(deps: Deps): JobVolumes {
+  const { storage, records, deviceWaitMs, earlierAskMs, askAgainMs, unheardMs } = deps
+
   async function volumeRow(run: Run, volumeId: string, signal: AbortSignal): Promise<VolumeRow> {
     const row = await records.volume(volumeId, signal)
     if (row !== null) return row
@@ -59,19 +68,29 @@ export function cinderJobVolumes({ storage, records, deviceWaitMs, askAgainMs }:
     let record = await recordOf(run, signal)
     const isAsItIs = isMadeReadyAsItIs(record, volume)
     // An earlier start has asked perhaps, and each time that is asked something temporary may be made.
-    let askAtMs = monotonicMs() + (run.isFirst || isAsItIs ? 0 : earlierAskMs)
+    const isAsked = !run.isFirst && !isAsItIs
+    let askAtMs = monotonicMs() + (isAsked ? earlierAskMs : 0)
+    let unheard: Unheard | null = null
     do {
       const isMade = record.temp_volume_id !== null || record.temp_snapshot_id !== null
-      if (!isMade && monotonicMs() >= askAtMs) {
+      const isLost = !isMade && unheard !== null && (await unheard(signal))
+      if (isLost) run.log.warn('cinder-volume lives and has begun nothing: it is asked again')
+      const isDue = isLost || (!isMade && monotonicMs() >= askAtMs)
+      if (isDue && isAsked && (await isBeingMade(record, records, signal))) {
+        askAtMs = monotonicMs() + earlierAskMs // The copy of a large volume takes its time.
+      } else if (isDue) {
         const asked = { record, parent: backup.parent }
-        await storage.requestDevice(asked, volume, askingFor(run), signal)
+        const given = await storage.requestDevice(asked, volume, askingFor(run), signal)
+        if (given !== null) return run.keepDevice(given, signal)
+        unheard = isAsItIs ? null : unheardBy(record, volume, deps)
         askAtMs = isAsItIs ? monotonicMs() + askAgainMs : Number.POSITIVE_INFINITY
       }
-      const waitMs = Math.min(lookMs, deadlineMs - monotonicMs(), askAtMs - monotonicMs())
-      const device =
-        (await run.device(Math.max(1, waitMs), signal)) ??
-        (await madeFor(record, { records, storage }, signal))
-      if (device !== null) return device
+      const lookAtMs = Math.min(deadlineMs, askAtMs)
+      const waitMs = Math.min(lookMs, unheardMs, lookAtMs - monotonicMs())
+      const came = await run.device(Math.max(1, waitMs), signal)
+      if (came !== null) return came
+      const found = await madeFor(record, { records, storage }, signal)
+      if (found !== null) return run.keepDevice(found, signal)
       record = await recordOf(run, signal)
     } while (monotonicMs() < deadlineMs)
     throw new AgentError(
@@ -98,12 +117,57 @@ export function cinderJobVolumes({ storage, records, deviceWaitMs, askAgainMs }:
   }
 }
 
+type Unheard = (signal: AbortSignal) => Promise<boolean>
+
+/**
+ * Tells whether a request that was just made was lost, though something temporary may take its time: a
+ * cinder-volume that lives makes the row of it at once. That it lives is seen by a heartbeat after the time
+ * that it had; one that was down until then may be about to begin.
+ */
+function unheardBy(record: BackupRecord, volume: VolumeRow, deps: Deps): Unheard {
+  const { records, unheardMs } = deps
+  const askedMs = monotonicMs()
+  const host = volume.host?.split('#')[0] ?? ''
+  let first: string | null = null
+  return async (signal) => {
+    if (monotonicMs() - askedMs < unheardMs) return false
+    if ((await begunFor(record, records, signal)).length > 0) return false
+    const last = await records.lastHeartbeat('cinder-volume', host, signal)
+    first ??= last
+    return last !== null && last !== first
+  }
+}
+
 /**
  * Whether nothing temporary is made for the backup: only then does a second request cost nothing.
  * Source: cinder/volume/driver.py, `_get_backup_volume_temp_volume`.
  */
 function isMadeReadyAsItIs(record: BackupRecord, volume: VolumeRow): boolean {
   return record.snapshot_id === null && volume.previous_status === 'available'
+}
+
+/** Whether cinder-volume is at work on what was asked for. */
+async function isBeingMade(
+  record: BackupRecord,
+  records: Deps['records'],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const statuses = await begunFor(record, records, signal)
+  return statuses.some((status) => status === 'creating' || status === 'backing-up')
+}
+
+/** The statuses of what cinder-volume has begun for the backup, and has not told of yet. */
+async function begunFor(
+  { volume_id: volumeId, created_at: createdAt }: BackupRecord,
+  records: Deps['records'],
+  signal: AbortSignal,
+): Promise<readonly (string | null)[]> {
+  const { volumes, snapshots } = await records.strayTemporaries(volumeId, signal)
+  const sinceMs = createdAt === null ? 0 : Date.parse(createdAt) - clockSkewMs
+  // What is older was left by a cinder-volume that ended in the middle of it.
+  return [...volumes, ...snapshots]
+    .filter(({ columns }) => Date.parse(String(columns['created_at'])) >= sinceMs)
+    .map(({ status }) => status)
 }
 
 /**

@@ -28,6 +28,9 @@ export type Run = {
    */
   device(ms: number, signal: AbortSignal): Promise<BackupDevice | null>
 
+  /** Notes a device that was found otherwise; resolves to the one that stays, which came before perhaps. */
+  keepDevice(found: BackupDevice, signal: AbortSignal): Promise<BackupDevice>
+
   /** Tells how far the run got, a backup also in chunks. Cheap: what is too often is not sent. */
   progress(bytesDone: number, bytesTotal: number, chunkCount?: number): void
 }

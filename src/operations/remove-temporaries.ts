@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { BackupRecord } from '../domain/backup-record.ts'
 import { administratorContext } from '../domain/request-context.ts'
 import { bell } from '../lib/bell.ts'
-import { delay } from '../lib/clock.ts'
+import { delay, wallClockMs } from '../lib/clock.ts'
 import type { BlockStorage } from '../ports/block-storage.ts'
 import type { Journal } from '../ports/journal.ts'
 import type { Log } from '../ports/log.ts'
@@ -13,6 +13,8 @@ type Deps = {
   readonly records: Records
   readonly storage: Pick<BlockStorage, 'deleteVolume' | 'deleteSnapshot'>
   readonly journal: Pick<Journal, 'leftovers' | 'cleared'>
+  /** How long cinder-volume may be at work on one: what is still in the making after that is left. */
+  readonly makingMs: number
   readonly log: Log
 }
 
@@ -46,8 +48,7 @@ export function temporaryRemover(deps: Deps): TemporaryRemover {
         const seen = rung.count
         for (const id of [...pending]) {
           try {
-            await removeOf(id, deps, signal)
-            pending.delete(id)
+            if (await removeOf(id, deps, signal)) pending.delete(id)
           } catch (error) {
             if (signal.aborted) return
             log.warn('something temporary is left of a backup, trying on', { backup_id: id, error })
@@ -63,17 +64,42 @@ export function temporaryRemover(deps: Deps): TemporaryRemover {
 /** What Cinder makes for a backup has a name that says so; nothing else is removed, whatever a row says. */
 export const temporaryName = /^backup-(vol|snap)-/
 
-async function removeOf(backupId: string, deps: Deps, signal: AbortSignal): Promise<void> {
+/** Tells whether nothing is left to be looked at again. */
+async function removeOf(backupId: string, deps: Deps, signal: AbortSignal): Promise<boolean> {
   const { records, journal } = deps
   const row = await records.backup(backupId, signal)
   if (row !== null) {
-    if (row.status === 'creating') return
+    if (row.status === 'creating') return true // Its end will be told.
     if (row.temp_volume_id !== null) await removeVolume(row.temp_volume_id, deps, signal)
     if (row.temp_snapshot_id !== null) await removeSnapshot(row.temp_snapshot_id, deps, signal)
     const change = { temp_volume_id: null, temp_snapshot_id: null }
     await records.changeBackup(backupId, null, change, signal)
+    if (!(await removeStrays(row.volume_id, deps, signal))) return false
   }
   journal.cleared(backupId)
+  return true
+}
+
+/**
+ * A start that asked for a device once more, for it could not know of the first request, has two copies
+ * made, and the row names one of them. Tells whether none is left to be looked at again.
+ */
+async function removeStrays(volumeId: string, deps: Deps, signal: AbortSignal): Promise<boolean> {
+  const { records, log, makingMs } = deps
+  const { volumes, snapshots, isInHand } = await records.strayTemporaries(volumeId, signal)
+  if (isInHand) return false
+  let isDone = true
+  for (const { id, status, columns } of [...volumes, ...snapshots]) {
+    // What is deleted already, or could not be, is an operator's.
+    if (status?.endsWith('deleting')) continue
+    if (status === 'creating') {
+      const ageMs = wallClockMs() - Date.parse(String(columns['created_at']))
+      if (ageMs < makingMs) isDone = false
+      else log.warn('what is temporary of a volume was never finished: delete it', { id })
+    } else if (snapshots.some((one) => one.id === id)) await removeSnapshot(id, deps, signal)
+    else await removeVolume(id, deps, signal)
+  }
+  return isDone
 }
 
 async function removeVolume(

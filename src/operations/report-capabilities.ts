@@ -23,6 +23,11 @@ export type CapabilityReport = {
   ask(): void
   /** Whether the store answers now; told when it is new. */
   storeIs(isThere: boolean): void
+  /**
+   * Whether an operator has disabled this service. A scheduler does not look at that before it chooses a
+   * host for a new backup: only at what is told here. Source: cinder/scheduler/host_manager.py, `_list_backup_services`.
+   */
+  disabledIs(now: boolean): void
   /** Tells that this host takes no more work: a scheduler never finds out by itself. */
   leave(signal: AbortSignal): Promise<void>
   /** Tells what is to be told until `signal` aborts. */
@@ -39,19 +44,24 @@ const schedulerTopic = 'cinder-scheduler'
 export function capabilityReport(deps: Deps): CapabilityReport {
   const { publisher, intervalMs, log } = deps
   const asked = bell()
-  let isThere = true
+  let [isThere, isDisabled] = [true, false]
 
   async function tell(signal: AbortSignal): Promise<void> {
-    const [one, all] = messages(deps, isThere)
+    const isUsable = isThere && !isDisabled
+    const [one, all] = messages(deps, isUsable)
     const hasScheduler = await publisher.cast({ topic: schedulerTopic, server: null }, one, signal)
     if (hasScheduler) await publisher.fanout(schedulerTopic, all, signal)
-    log.debug('capabilities told', { backend_state: isThere, has_scheduler: hasScheduler })
+    log.debug('capabilities told', { backend_state: isUsable, has_scheduler: hasScheduler })
   }
 
   return {
     ask: () => asked.ring(),
     storeIs(now) {
       isThere = now
+      asked.ring()
+    },
+    disabledIs(now) {
+      isDisabled = now
       asked.ring()
     },
     async leave(signal) {
@@ -74,11 +84,11 @@ export function capabilityReport(deps: Deps): CapabilityReport {
 }
 
 /** To one scheduler and to all of them, under the versions in which these methods came. */
-function messages({ host, service, availabilityZone }: Deps, isThere: boolean): [Cast, Cast] {
+function messages({ host, service, availabilityZone }: Deps, isUsable: boolean): [Cast, Cast] {
   const args = {
     service_name: 'backup',
     capabilities: {
-      backend_state: isThere,
+      backend_state: isUsable,
       driver_name: service,
       availability_zone: availabilityZone,
     },

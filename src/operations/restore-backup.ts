@@ -45,6 +45,8 @@ export function restoreBackup(deps: RestoreDeps): RunOperation {
     await using opened = new AsyncDisposableStack()
     const chain = await readChain(run, store, deps, opened, signal)
     const volumeMeta = volumeMetaOf(chain)
+    const documents = chain.map(({ manifest }) => manifest.volumeMeta)
+    deps.metadata.check(run, documents)
 
     const target = await deps.volumes.target(run, targetVolumeId, signal)
     await withVolume(target, log, async () => {
@@ -53,7 +55,6 @@ export function restoreBackup(deps: RestoreDeps): RunOperation {
       })
       await writeLinks(run, chain, target, store, deps, signal)
     })
-    const documents = chain.map(({ manifest }) => manifest.volumeMeta)
     await deps.metadata.apply(run, documents, signal)
     await reportStrays(run, chain, store, signal)
     return { record: {}, extra: { volume_meta: volumeMeta, restored_volume_id: targetVolumeId } }

@@ -12,6 +12,7 @@ import type { DeviceWait } from './device-wait.ts'
 import { cancelledEnding, doneEnding, failedEnding, finalEvent, type Start } from './job-endings.ts'
 import { jobEvent, waitingEvent } from './job-events.ts'
 import type { Operations, Run } from './operation.ts'
+import { isGone, isGoneBy, removeMade } from './remove-made.ts'
 import { type ProgressReport, progressReport } from './report-progress.ts'
 import type { Rows } from './rows.ts'
 import type { TokenWait } from './token-wait.ts'
@@ -97,7 +98,14 @@ async function settled(
     const writing = { log, signal: signals.stop, moved }
     await whenWritable(() => journal.update(job.id, { ending }), writing)
   }
-  return rows.settle(job, ending, log, signals.stop)
+  const settledEnding = await rows.settle(job, ending, log, signals.stop)
+  const { outcome, record } = settledEnding
+  const isInVain = ending.outcome.kind === 'done' && outcome.kind === 'cancelled'
+  // A delete that is in hand here comes next, and removes it all.
+  if (isInVain && isGoneBy(record.status) && !signals.cancel.aborted) {
+    await removeMade({ job, record, log }, deps.operations, signals.stop)
+  }
+  return settledEnding
 }
 
 /** Starts the job, and starts it again with each new token that it waited for, until it is known how it ends. */
@@ -225,7 +233,8 @@ async function workOn(
     if (watch.cancel.aborted || hasCode(thrown, 'OPERATION_CANCELLED')) {
       log.info(`${operation} cancelled`)
       const reason = watch.cancel.aborted ? watch.cancel.reason : thrown
-      if (isGone(reason)) await removeMade(run, deps, stop)
+      if (isGone(reason))
+        await removeMade({ job, record: kept.record(), log }, deps.operations, stop)
       return cancelledEnding(start, kept.record(), thrown, reason)
     }
     stop.throwIfAborted()
@@ -236,26 +245,6 @@ async function workOn(
     const tell = error.kind === 'rejected' ? log.warn : log.error
     tell(`${operation} failed`, { error })
     return failedEnding(start, kept.record(), error)
-  }
-}
-
-/** Whether the row says that somebody deletes the backup: who only reset it may want to see its objects. */
-function isGone(reason: unknown): boolean {
-  const status = reason instanceof AgentError ? reason.context['status'] : null
-  return status === 'deleting' || status === 'deleted'
-}
-
-/**
- * Where the row alone tells of a forced delete, another host has removed what was there by then, and
- * what came after is left to us. Source: cinder/backup/chunkeddriver.py, `backup`.
- */
-async function removeMade(run: Run, { operations }: RunDeps, stop: AbortSignal): Promise<void> {
-  if (run.job.request.operation !== 'create' || run.record().service_metadata === null) return
-  try {
-    await operations.delete(run, stop)
-  } catch (error) {
-    stop.throwIfAborted()
-    run.log.warn('objects of a cancelled backup are left: delete it once more', { error })
   }
 }
 
@@ -285,6 +274,15 @@ function runOf(
   let hasMoved = job.highWaterBytes > 0
   return {
     ...{ job, isFirst, log, ...kept, device: device.take },
+    async keepDevice(found, signal) {
+      const keep = () => {
+        if (device.known() !== null) return
+        journal.update(job.id, { device: found })
+        device.put(found)
+      }
+      await whenWritable(keep, { log, signal, moved })
+      return device.known() ?? found
+    },
     hasMoved: () => hasMoved,
     reached(bytesDone) {
       hasMoved ||= bytesDone > 0

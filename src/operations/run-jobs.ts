@@ -1,6 +1,7 @@
 import { AgentError } from '../domain/errors.ts'
 import type { BackupDevice, Job } from '../domain/job.ts'
 import { aborted } from '../lib/aborted.ts'
+import { delay } from '../lib/clock.ts'
 import type { Log } from '../ports/log.ts'
 import { type DeviceWait, deviceWait } from './device-wait.ts'
 import { type InHand, type JobQueue, jobQueue } from './job-queue.ts'
@@ -21,8 +22,14 @@ export type JobRunner = {
   /** The jobs in hand for a backup, the waiting ones too. */
   inHand(backupId: string): readonly Job[]
 
-  /** Hands the device of a backup to the create that is in hand for it; null: there is none. */
-  giveDevice(backupId: string, device: BackupDevice): Job | null
+  /**
+   * Hands the device of a backup to the create that is in hand for it; null: there is none. One that has
+   * another already keeps it.
+   */
+  giveDevice(
+    backupId: string,
+    device: BackupDevice,
+  ): { readonly job: Job; readonly isTaken: boolean } | null
 
   /** The creates and restores in hand that read a backup as an ancestor, as far as is known. */
   buildingOn(backupId: string): readonly Job[]
@@ -38,6 +45,8 @@ export type RunnerDeps = RunDeps & {
   readonly jobsMax: number
   /** How long a job that has got on waits for a new token where its own has ended; 0: it fails at once. */
   readonly authWaitMs: number
+  /** After how long a job that was left is taken up again; ten minutes where nothing is said. */
+  readonly leftMs?: number
   /** Called when a job came, went, or left its place to others, with how many have not left theirs. */
   readonly onCount: (count: number) => void
 }
@@ -55,7 +64,7 @@ type Entry = InHand & {
  * its backup, and takes its place before others that wait.
  */
 export function jobRunner(deps: RunnerDeps): JobRunner {
-  const { journal, publisher, jobsMax, log } = deps
+  const { journal, jobsMax, log } = deps
   const queue = jobQueue<Entry>()
   const running = new Set<Promise<void>>()
   const tellCount = () => deps.onCount(queue.size - resting.count)
@@ -83,7 +92,10 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
       const { job, cancel, device, token } = entry
       if (!(await runJob(job, { stop, cancel: cancel.signal, device, token }, deps))) return
     } catch (error) {
-      log.error('a job was left by a defect; it goes on at the next start', { error })
+      log.error("a job was left: Cinder's rows refuse it, or by a defect; it goes on later", {
+        error,
+      })
+      void leftJob(entry.job.id, deps, stop).then((job) => job !== null && take(job))
     }
     queue.remove(entry)
     entry.ended.abort()
@@ -92,41 +104,28 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
 
   function watch(jobId: string): void {
     const entry = queue.get(jobId)
-    if (entry === undefined) return
-    for (const caller of journal.callers(jobId)) {
-      const key = JSON.stringify(caller)
-      if (entry.watched.has(key)) continue
-      entry.watched.add(key)
-      publisher.monitor(caller, entry.ended.signal).catch(() => undefined)
-    }
+    if (entry !== undefined) watchCallers(entry, deps)
+  }
+
+  function take(job: Job): void {
+    const rise = (signal: AbortSignal) => resting.rise(running.size, jobsMax, signal)
+    const entry = entryOf(job, { rest: resting.rest, rise }, deps.authWaitMs)
+    queue.add(entry)
+    if (cancels(entry)) cancelOthers(entry, queue, log)
+    if (job.request.operation === 'reset_status') queue.prefer(entry)
+    watch(job.id)
+    tellCount()
+    startWhatCan()
   }
 
   return {
-    take(job) {
-      const [cancel, ended] = [new AbortController(), new AbortController()]
-      const places = {
-        rest: resting.rest,
-        rise: (signal: AbortSignal) => resting.rise(running.size, jobsMax, signal),
-      }
-      const token = tokenWait(places, deps.authWaitMs)
-      const waits = { device: deviceWait(places, job.device), token }
-      const entry = { job, cancel, ended, watched: new Set<string>(), ...waits }
-      queue.add(entry)
-      if (cancels(entry)) cancelOthers(entry, queue, log)
-      if (job.request.operation === 'reset_status') queue.prefer(entry)
-      watch(job.id)
-      tellCount()
-      startWhatCan()
-    },
+    take,
     watch,
     renew: (jobId) => queue.get(jobId)?.token.came(),
     inHand: (backupId) => queue.ofBackup(backupId).map(({ job }) => job),
     giveDevice(backupId, device) {
       const entry = queue.ofBackup(backupId).find(({ job }) => job.request.operation === 'create')
-      if (entry === undefined) return null
-      journal.update(entry.job.id, { device })
-      entry.device.put(device)
-      return entry.job
+      return entry === undefined ? null : give(entry, device, journal)
     },
     buildingOn: (backupId) => queue.buildingOn(backupId).map(({ job }) => job),
     get count() {
@@ -139,6 +138,51 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
       while (running.size > 0) await Promise.allSettled([...running])
       for (const { ended } of queue.all()) ended.abort()
     },
+  }
+}
+
+/** The same one may come again because it could not be noted. */
+function give({ job, device: wait }: Entry, device: BackupDevice, journal: RunnerDeps['journal']) {
+  if ((wait.known() ?? device).id !== device.id) return { job, isTaken: false }
+  journal.update(job.id, { device })
+  wait.put(device)
+  return { job, isTaken: true }
+}
+
+function entryOf(job: Job, places: Parameters<typeof deviceWait>[0], authWaitMs: number): Entry {
+  return {
+    ...{ job, cancel: new AbortController(), ended: new AbortController() },
+    watched: new Set<string>(),
+    device: deviceWait(places, job.device),
+    token: tokenWait(places, authWaitMs),
+  }
+}
+
+/** Heartbeats for those that asked. */
+function watchCallers({ job, watched, ended }: Entry, { journal, publisher }: RunnerDeps): void {
+  for (const caller of journal.callers(job.id)) {
+    const key = JSON.stringify(caller)
+    if (watched.has(key)) continue
+    watched.add(key)
+    publisher.monitor(caller, ended.signal).catch(() => undefined)
+  }
+}
+
+/**
+ * A job that was left, when it is to be taken up again; null: there is none any more. Its place is for others
+ * meanwhile. A right that is given back must not need a restart of the agent too.
+ */
+async function leftJob(
+  jobId: string,
+  { journal, log, leftMs = 600_000 }: RunnerDeps,
+  stop: AbortSignal,
+): Promise<Job | null> {
+  try {
+    await delay(leftMs, stop)
+    return journal.unfinished().find(({ id }) => id === jobId) ?? null
+  } catch (error) {
+    if (!stop.aborted) log.error('a job is left for the next start', { error })
+    return null
   }
 }
 

@@ -1,7 +1,16 @@
 import type { BackupRecord, BackupStatus } from '../domain/backup-record.ts'
+import { type AgentError, hasCode } from '../domain/errors.ts'
 import type { Ending } from '../domain/job.ts'
+import { failedEnding } from './job-endings.ts'
 import { settleRestore } from './settle-restore.ts'
-import { cancelled, failBackup, letGo, type Settling, wasRefusedByStatus } from './settling.ts'
+import {
+  cancelled,
+  failBackup,
+  letGo,
+  type Settling,
+  saysSo,
+  wasRefusedByStatus,
+} from './settling.ts'
 
 // How the rows of Cinder's database end with a job: the state tables of cinder/backup/manager.py, less
 // the ways in which it leaves rows stuck. The volume is let go of before its backup is said to have ended,
@@ -35,7 +44,7 @@ function settleByTable(settling: Settling): Promise<Ending> {
 }
 
 async function settleCreate(settling: Settling): Promise<Ending> {
-  const { job, ending, row, records, signal } = settling
+  const { job, ending, row, isAgain, records, signal } = settling
   const { outcome } = ending
   const source = row ?? ending.record
   if (outcome.kind === 'cancelled' || row === null || isGone(row)) {
@@ -43,13 +52,15 @@ async function settleCreate(settling: Settling): Promise<Ending> {
     return outcome.kind === 'cancelled' || row === null ? ending : cancelled(settling, row)
   }
   if (outcome.kind === 'failed') {
+    // An earlier start has let go of the volume before it said so of the backup: others may have it.
+    if (isAgain && saysSo(row, 'error', outcome)) return ending
     await letGo(source, 'error_backing-up', records, signal)
     const from = wasRefusedByStatus(settling) ? row.status : 'creating'
     await failBackup(settling, row, from, 'error', outcome)
     return ending
   }
-  // Where it is available already, an earlier start has let go of the volume, and others may have it.
-  if (row.status === 'available') return ending
+  // So has one that made it available.
+  if (isAgain && row.status === 'available') return ending
   const volume = await letGo(source, 'backing-up', records, signal)
   const { object_count } = ending.record
   const change = { status: 'available', object_count, size: volume?.size ?? row.size } as const
@@ -68,10 +79,19 @@ async function settleDelete(settling: Settling): Promise<Ending> {
   }
   if (outcome.kind === 'failed') {
     const from = wasRefusedByStatus(settling) ? row.status : 'deleting'
-    const to = outcome.code === 'AGENT_NOT_READY' ? 'error_deleting' : 'error'
-    await failBackup(settling, row, from, to, outcome)
+    await failBackup(settling, row, from, statusAfterDelete(outcome), outcome)
   }
   return ending
+}
+
+/**
+ * What the backup itself is no worse for. Cinder's start says so of a key that it cannot delete.
+ * Source: cinder/backup/manager.py, `delete_backup` and `_cleanup_one_backup`.
+ */
+const untouchedBy: readonly string[] = ['AGENT_NOT_READY', 'ENCRYPTION_UNSUPPORTED']
+
+function statusAfterDelete({ code }: { readonly code: string }): BackupStatus {
+  return untouchedBy.includes(code) ? 'error_deleting' : 'error'
 }
 
 async function settleImport(settling: Settling): Promise<Ending> {
@@ -86,7 +106,23 @@ async function settleImport(settling: Settling): Promise<Ending> {
   const { fail_reason: _reason, deleted: _deleted, deleted_at: _at, ...fields } = told
   // Whoever wrote the record may have named a volume of somebody's, and what is temporary is removed.
   const change = { ...fields, temp_volume_id: null, temp_snapshot_id: null }
-  await records.changeBackup(row.id, ['creating'], change, signal)
+  try {
+    await records.changeBackup(row.id, ['creating'], change, signal)
+    return ending
+  } catch (error) {
+    if (!hasCode(error, 'RECORDS_REFUSED')) throw error
+    return refusedImport(settling, row, error)
+  }
+}
+
+/**
+ * A record that does not fit the columns will not fit them later either. Where the database takes nothing
+ * at all it does not take this, and all is tried again.
+ */
+async function refusedImport(settling: Settling, row: BackupRecord, error: AgentError) {
+  const ending = failedEnding({ job: settling.job, isFirst: false }, row, error)
+  const { code, message } = error
+  await failBackup(settling, row, 'creating', 'error', { kind: 'failed', code, message })
   return ending
 }
 

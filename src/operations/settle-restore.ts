@@ -1,7 +1,14 @@
 import type { Ending, JobOutcome } from '../domain/job.ts'
 import { now } from '../lib/clock.ts'
 import type { VolumeChange, VolumeRow } from '../ports/records.ts'
-import { cancelled, failBackup, type Settling, tellUser, wasRefusedByStatus } from './settling.ts'
+import {
+  cancelled,
+  failBackup,
+  isRestoredOnto,
+  type Settling,
+  tellUser,
+  wasRefusedByStatus,
+} from './settling.ts'
 
 /** What the target of a restore is while it is ours. */
 const ours: readonly string[] = ['restoring-backup', 'creating']
@@ -13,9 +20,9 @@ export async function settleRestore(settling: Settling): Promise<Ending> {
   const { outcome } = ending
   if (targetVolumeId === null) return ending
   const volume = await records.volume(targetVolumeId, signal)
-  const isWanted = row?.status === 'restoring'
+  const isWanted = isRestoredOnto(row, targetVolumeId)
   if (outcome.kind === 'failed') {
-    await settleFailure(settling, volume, outcome)
+    await settleFailure(settling, volume, isWanted, outcome)
     return ending
   }
   // An earlier start has let go of the volume before it said so of the backup.
@@ -56,11 +63,11 @@ async function markSource(
 async function settleFailure(
   settling: Settling,
   volume: VolumeRow | null,
+  isWanted: boolean,
   outcome: Extract<JobOutcome, { kind: 'failed' }>,
 ): Promise<void> {
   const { job, row, records, signal } = settling
   const { code } = outcome
-  const isWanted = row?.status === 'restoring'
   const isByStatus = wasRefusedByStatus(settling)
   // A volume in a status of another's is spoken of too, but only as long as the backup is ours.
   if (volume !== null && (isOurs(volume) || isWanted || isByStatus)) {
@@ -68,6 +75,7 @@ async function settleFailure(
     await records.changeVolume(volume.id, [volume.status ?? ''], { status }, signal)
   }
   if (row === null || row.deleted) return
+  if (row.status === 'restoring' && !isWanted) return // Another restore is at work on it.
   if (isByStatus) {
     await failBackup(settling, row, row.status, 'error', outcome)
   } else if (await records.changeBackup(row.id, ['restoring'], { status: 'available' }, signal)) {

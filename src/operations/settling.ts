@@ -20,18 +20,37 @@ export type Settling = {
   readonly signal: AbortSignal
 }
 
+type Failed = Extract<JobOutcome, { kind: 'failed' }>
+
+/** Whether the row tells of the failure already. */
+export function saysSo(
+  row: BackupRecord,
+  status: BackupStatus,
+  { code, message }: Failed,
+): boolean {
+  return row.status === status && row.fail_reason === failReason(new AgentError(code, message))
+}
+
 /** Says in the row why it failed, and to the tenant: once, however often it is settled. */
 export async function failBackup(
   { job, records, log, signal }: Settling,
   row: BackupRecord,
   from: BackupStatus | null,
   to: BackupStatus,
-  { code, message }: Extract<JobOutcome, { kind: 'failed' }>,
+  outcome: Failed,
 ): Promise<void> {
+  if (saysSo(row, to, outcome)) return
+  const { code, message } = outcome
   const fail_reason = failReason(new AgentError(code, message))
-  if (row.status === to && row.fail_reason === fail_reason) return
   if (!(await records.changeBackup(row.id, [from], { status: to, fail_reason }, signal))) return
   await tellUser(job, row, code, { records, log, signal })
+}
+
+/** Whether a row still says that it is restored onto that volume; one that names none may be any's. */
+export function isRestoredOnto(row: BackupRecord | null, targetVolumeId: string): boolean {
+  if (row?.status !== 'restoring') return false
+  const { restore_volume_id: named } = row
+  return named === null || named.toLowerCase() === targetVolumeId.toLowerCase()
 }
 
 /** A message that cannot be left must not spoil what it tells of. */
@@ -67,16 +86,19 @@ export function wasRefusedByStatus({ job, ending: { outcome } }: Settling): bool
 }
 
 /**
- * Gives the source of a backup back what it was before, where it is still held for a backup; `mark` is
+ * Gives the source of a backup back what it was before, where it is still held for this backup: one that is
+ * settled once more, or whose volume's status was reset, may find it held for a later one. `mark` is
  * what it is then said to have been. Resolves to the volume.
  */
 export async function letGo(
-  { volume_id: volumeId, snapshot_id: snapshotId }: BackupRecord,
+  backup: BackupRecord,
   mark: 'backing-up' | 'error_backing-up' | null,
   records: Records,
   signal: AbortSignal,
 ): Promise<VolumeRow | null> {
+  const { volume_id: volumeId, snapshot_id: snapshotId } = backup
   const volume = await records.volume(volumeId, signal)
+  if (await records.isHeldByLater(backup, signal)) return volume
   if (snapshotId !== null) {
     await records.changeSnapshot(snapshotId, ['backing-up'], 'available', signal)
   } else if (volume?.status === 'backing-up') {

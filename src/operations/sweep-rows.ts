@@ -1,16 +1,21 @@
 import { randomUUID } from 'node:crypto'
 
-import type { BackupRecord } from '../domain/backup-record.ts'
+import type { BackupRecord, BackupStatus } from '../domain/backup-record.ts'
+import { failReason } from '../domain/errors.ts'
 import type { Job } from '../domain/job.ts'
 import { administratorContext } from '../domain/request-context.ts'
+import type { BlockStorage } from '../ports/block-storage.ts'
 import type { Journal } from '../ports/journal.ts'
 import type { Log } from '../ports/log.ts'
 import type { Records } from '../ports/records.ts'
+import { keyStays } from './admit-job.ts'
 import { letGo } from './settling.ts'
 
 type Deps = {
   readonly records: Records
   readonly journal: Pick<Journal, 'unfinished' | 'accept'>
+  /** Null where volumes are found by their paths: then nothing is attached. */
+  readonly storage: Pick<BlockStorage, 'detachVolume'> | null
   readonly host: string
   /** A job that goes on with what another left. */
   readonly take: (job: Job) => void
@@ -20,63 +25,104 @@ type Deps = {
 }
 
 /** Cinder's own words. Source: cinder/backup/manager.py, `_cleanup_one_backup`. */
-const failReason = 'incomplete backup reset on manager restart'
+const cutShort = 'incomplete backup reset on manager restart'
+
+const lostReason =
+  'the request for this backup was lost on its way to the backup service: ask again'
 
 /**
  * Ends what this host had in hand by the rows, and no job of the journal knows: work of cinder-backup
- * before us, or of a journal that is lost. To be done before any request is taken. A backup that no
- * service ever began is left to its message, which may wait in the queue: resolves to the ids of these.
- * Given to a later look as `left`, those of them that are still so are ended, and nothing else is looked
- * at: the message of what came meanwhile may be on its way.
+ * before us, or of a journal that is lost. To be done before any request is taken. What Cinder's API has
+ * asked for while nobody served this host looks the same, and its message waits in the queue, as one does
+ * that was not acknowledged before a crash: what may be so is left. Cinder ends it there and then, and the message
+ * that comes next finds a status that it was not sent for: a restore that was asked for during a restart
+ * makes an error of its backup.
  */
-export async function sweepRows(
+export async function sweepRows(deps: Deps, signal: AbortSignal): Promise<void> {
+  for (const row of await rowsInNoHand(deps, signal)) {
+    if (!mayBeQueued(row)) await endOrTell(row, cutShort, deps, signal)
+  }
+}
+
+/** What may wait for its message, or has lost it. */
+export async function rowsLeft(deps: Deps, signal: AbortSignal): Promise<readonly BackupRecord[]> {
+  const rows = await rowsInNoHand(deps, signal)
+  return rows.filter(({ status }) => requested.includes(status))
+}
+
+/** Ends those of `left` that nobody has touched since, and whose messages are known to be lost. */
+export async function sweepLost(
   deps: Deps,
-  left: ReadonlySet<string> | null,
+  left: readonly BackupRecord[],
   signal: AbortSignal,
-): Promise<ReadonlySet<string>> {
-  const { records, host, log } = deps
-  // A job that ends while the rows are read must not be taken for one that nobody knows.
-  const before = inHandOf(deps)
-  const rows = await records.backupsOf(host, ['available', 'deleted'], signal)
-  const inHand = before.union(inHandOf(deps))
-  const queued = new Set<string>()
-  for (const row of rows) {
-    if (inHand.has(row.id)) continue
-    const mayBeQueued = row.status === 'creating' && row.service === null
-    if (mayBeQueued) queued.add(row.id)
-    if (left === null ? mayBeQueued : !(mayBeQueued && left.has(row.id))) continue
-    try {
-      await sweepOne(row, deps, signal)
-    } catch (error) {
-      signal.throwIfAborted()
-      log.error('a backup is left as an earlier service left it', { backup_id: row.id, error })
+): Promise<void> {
+  if (left.length === 0) return
+  for (const row of await rowsInNoHand(deps, signal)) {
+    if (left.some((earlier) => isUntouched(row, earlier))) {
+      await endOrTell(row, lostReason, deps, signal)
     }
   }
-  return queued
+}
+
+/** The statuses that Cinder's API gives before it sends the request. */
+const requested: readonly (BackupStatus | null)[] = ['creating', 'restoring', 'deleting']
+
+/** A backup that any service has begun to make has its driver in its row; of the others nothing tells. */
+function mayBeQueued({ status, service }: BackupRecord): boolean {
+  return status === 'creating' ? service === null : status === 'restoring' || status === 'deleting'
+}
+
+/** A backup is created once; what was asked for anew since has its message on the way. */
+function isUntouched(row: BackupRecord, earlier: BackupRecord): boolean {
+  if (row.id !== earlier.id || row.status !== earlier.status) return false
+  return row.status === 'creating' || row.updated_at === earlier.updated_at
+}
+
+async function rowsInNoHand(deps: Deps, signal: AbortSignal): Promise<readonly BackupRecord[]> {
+  // A job that ends while the rows are read must not be taken for one that nobody knows.
+  const before = inHandOf(deps)
+  const rows = await deps.records.backupsOf(deps.host, ['available', 'deleted'], signal)
+  const inHand = before.union(inHandOf(deps))
+  return rows.filter(({ id }) => !inHand.has(id))
 }
 
 function inHandOf({ journal }: Deps): ReadonlySet<string> {
   return new Set(journal.unfinished().map(({ request }) => request.backup.record.id))
 }
 
-async function sweepOne(row: BackupRecord, deps: Deps, signal: AbortSignal): Promise<void> {
+async function endOrTell(
+  row: BackupRecord,
+  reason: string,
+  deps: Deps,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await endOne(row, reason, deps, signal)
+  } catch (error) {
+    signal.throwIfAborted()
+    const what = 'a backup is left as an earlier service left it'
+    deps.log.error(what, { backup_id: row.id, error })
+  }
+}
+
+async function endOne(
+  row: BackupRecord,
+  reason: string,
+  deps: Deps,
+  signal: AbortSignal,
+): Promise<void> {
   const { records, log, onEnded } = deps
   switch (row.status) {
     case 'creating': {
+      await detachOurs(row.volume_id, ['backing-up'], deps, signal)
       await letGo(row, null, records, signal)
-      const change = { status: 'error', fail_reason: failReason } as const
+      const change = { status: 'error', fail_reason: reason } as const
       await records.changeBackup(row.id, ['creating'], change, signal)
       onEnded({ ...row, ...change })
       break
     }
     case 'restoring':
-      if (row.restore_volume_id !== null) {
-        const change = { status: 'error_restoring' }
-        await records.changeVolume(row.restore_volume_id, ['restoring-backup'], change, signal)
-        // Cinder leaves one that was made for the restore as it is, for good.
-        const made = { status: 'error' }
-        await records.changeVolume(row.restore_volume_id, ['creating'], made, signal)
-      }
+      if (row.restore_volume_id !== null) await failTarget(row.restore_volume_id, deps, signal)
       await records.changeBackup(row.id, ['restoring'], { status: 'available' }, signal)
       break
     case 'deleting':
@@ -86,14 +132,57 @@ async function sweepOne(row: BackupRecord, deps: Deps, signal: AbortSignal): Pro
       onEnded(row)
       return
   }
-  log.warn('work that was cut short is ended', { backup_id: row.id, was: row.status })
+  log.warn('work that was cut short is ended', { backup_id: row.id, was: row.status, reason })
 }
 
-/** The keys of an encrypted backup cannot be deleted without the user's token. */
+/** Cinder leaves a volume that was made for the restore as it is, for good. */
+const afterRestore = { 'restoring-backup': 'error_restoring', creating: 'error' } as const
+
+async function failTarget(volumeId: string, deps: Deps, signal: AbortSignal): Promise<void> {
+  const { records } = deps
+  const isDetached = await detachOurs(volumeId, Object.keys(afterRestore), deps, signal)
+  const freed = isDetached ? (await records.volume(volumeId, signal))?.status : null
+  for (const [from, status] of Object.entries(afterRestore)) {
+    await records.changeVolume(volumeId, [from], { status }, signal)
+  }
+  // What took it back has said what it is without us, and that it is half written nobody told.
+  if (typeof freed !== 'string' || freed in afterRestore) return
+  await records.changeVolume(volumeId, [freed], { status: 'error_restoring' }, signal)
+}
+
+/**
+ * Takes back what an earlier service attached to this host for work on a volume that is in one of
+ * `statuses`. One that stays attached must not keep the rows as they are. Tells whether any was taken back.
+ * Source: cinder/backup/manager.py, `_detach_all_attachments`.
+ */
+async function detachOurs(
+  volumeId: string,
+  statuses: readonly string[],
+  { records, storage, host, log }: Deps,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (storage === null) return false
+  const volume = await records.volume(volumeId, signal)
+  if (volume === null || !statuses.includes(volume.status ?? '')) return false
+  let isAny = false
+  const asking = { context: administratorContext(`req-${randomUUID()}`), log }
+  for (const { id } of await records.attachmentsOf(volumeId, host, signal)) {
+    try {
+      await storage.detachVolume(volume, id, asking, signal)
+      isAny = true
+    } catch (error) {
+      signal.throwIfAborted()
+      log.error('an attachment to this host is left', { volume_id: volumeId, id, error })
+    }
+  }
+  return isAny
+}
+
 async function goOnDeleting(row: BackupRecord, deps: Deps, signal: AbortSignal): Promise<void> {
   const { records, journal, take } = deps
   if (row.encryption_key_id !== null) {
-    await records.changeBackup(row.id, ['deleting'], { status: 'error_deleting' }, signal)
+    const change = { status: 'error_deleting', fail_reason: failReason(keyStays(row)) } as const
+    await records.changeBackup(row.id, ['deleting'], change, signal)
     return
   }
   const acceptance = journal.accept({
@@ -104,6 +193,7 @@ async function goOnDeleting(row: BackupRecord, deps: Deps, signal: AbortSignal):
     },
     context: administratorContext(`req-${randomUUID()}`),
     replyTo: null,
+    isAnew: true, // So says the row, whatever was deleted under that id before.
   })
   if (acceptance.kind === 'new') take(acceptance.job)
 }

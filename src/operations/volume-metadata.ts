@@ -8,6 +8,8 @@ import type { Run } from './operation.ts'
 export type VolumeMetadata = {
   /** The text that is kept with the backup. */
   collect(run: Run, signal: AbortSignal): Promise<string | null>
+  /** Rejects, before anything is written, what cannot be applied afterwards. */
+  check(run: Run, documents: readonly (string | null)[]): void
   /** Gives the target of a restore what a chain's backups kept, the oldest first. */
   apply(run: Run, documents: readonly (string | null)[], signal: AbortSignal): Promise<void>
 }
@@ -15,6 +17,7 @@ export type VolumeMetadata = {
 /** The metadata as the request has it; whoever asks for a restore gets it with the last event. */
 export const requestedVolumeMetadata: VolumeMetadata = {
   collect: async ({ job }) => job.request.volumeMeta,
+  check: () => undefined,
   apply: async () => undefined,
 }
 
@@ -31,12 +34,14 @@ export function databaseVolumeMetadata({ records, version }: Deps): VolumeMetada
       const volume = await records.volume(run.record().volume_id, signal)
       return volume === null ? null : volumeMetaText(documentOf(volume, version))
     },
+    check(run, documents) {
+      for (const document of parsed(documents)) checkKey(run.record().id, document)
+    },
     async apply(run, documents, signal) {
       const { targetVolumeId } = run.job.request
       if (targetVolumeId === null) return
-      for (const text of documents) {
-        if (text === null || text === '') continue
-        await applyOne(records, targetVolumeId, parseVolumeMeta(text), signal)
+      for (const document of parsed(documents)) {
+        await applyOne(records, targetVolumeId, document, signal)
       }
     },
   }
@@ -65,6 +70,26 @@ function baseValue(name: string, value: Json): Json {
   return `${whole.replace(' ', 'T')}.${fraction.slice(0, 6).padEnd(6, '0')}`
 }
 
+function parsed(documents: readonly (string | null)[]): readonly JsonObject[] {
+  return documents.flatMap((text) => (text === null || text === '' ? [] : [parseVolumeMeta(text)]))
+}
+
+/**
+ * A backup of an encrypted volume is as it lies on the device, and whoever has not its key cannot read
+ * it. Old backups tell of the key only here. Source: cinder/backup/driver.py, `_restore_vol_base_meta`.
+ */
+function checkKey(backupId: string, document: JsonObject): void {
+  const base = document['volume-base-metadata']
+  if (!isJsonObject(base ?? null) || ((base as JsonObject)['encryption_key_id'] ?? null) === null) {
+    return
+  }
+  throw new AgentError(
+    'ENCRYPTION_UNSUPPORTED',
+    `backup ${backupId} is of an encrypted volume, and keys cannot be kept yet: restore it with cinder-backup`,
+    { backupId },
+  )
+}
+
 async function applyOne(
   records: Records,
   volumeId: string,
@@ -91,13 +116,6 @@ async function applyBase(
   base: JsonObject,
   signal: AbortSignal,
 ): Promise<void> {
-  if ((base['encryption_key_id'] ?? null) !== null) {
-    throw new AgentError(
-      'ENCRYPTION_UNSUPPORTED',
-      `the backup is of an encrypted volume, and keys cannot be kept yet: volume ${volumeId} cannot be read with the key it has`,
-      { volumeId },
-    )
-  }
   const name = textOf(base['display_name'])
   const target = await records.volume(volumeId, signal)
   const now = textOf(target?.columns['display_name']) ?? ''

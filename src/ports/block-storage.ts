@@ -16,14 +16,16 @@ export type Asking = { readonly context: RequestContext; readonly log: Log }
 export interface BlockStorage {
   /**
    * Asks for the device of a backup. The answer comes as `continue_backup`, or never: the service does
-   * not tell when it cannot. Rejects with CALL_UNROUTABLE where nobody takes messages for the volume.
+   * not tell when it cannot. Only where the volume services of this Cinder are too old for that is it
+   * waited for; else resolves to null. Rejects with CALL_UNROUTABLE where nobody takes messages for the
+   * volume, and with CALL_FAILED and CALL_TIMED_OUT where an old one does not give it.
    */
   requestDevice(
     backup: BackupWithParents,
     volume: VolumeRow,
     asking: Asking,
     signal: AbortSignal,
-  ): Promise<void>
+  ): Promise<BackupDevice | null>
 
   /** What cinder-volume made for a backup, by its row, as `continue_backup` would give it. */
   madeDevice(
@@ -43,6 +45,17 @@ export interface BlockStorage {
 
   /** Attaches a volume and opens it for writing. Rejects as `openSource` and `Volumes.openTarget`. */
   openTarget(volume: VolumeRow, asking: Asking, signal: AbortSignal): Promise<VolumeWriter>
+
+  /**
+   * Takes an attachment of a volume back, and resolves when that is done: the volume's row has another
+   * status by then. Rejects with CALL_UNROUTABLE, CALL_TIMED_OUT or CALL_FAILED.
+   */
+  detachVolume(
+    volume: VolumeRow,
+    attachmentId: string,
+    asking: Asking,
+    signal: AbortSignal,
+  ): Promise<void>
 
   /** Has a volume removed; nobody tells when that is done. Rejects with CALL_UNROUTABLE. */
   deleteVolume(volume: VolumeRow, asking: Asking, signal: AbortSignal): Promise<void>

@@ -16,6 +16,8 @@ export type Delivery = {
   readonly request: JobRequest
   readonly context: RequestContext
   readonly replyTo: ReplyAddress | null
+  /** Whether others know that what the journal holds done is to be done once more. */
+  readonly isAnew?: boolean
 }
 
 /** What the journal knew about a delivery when it was accepted (decision D1). */

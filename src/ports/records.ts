@@ -26,6 +26,14 @@ export type SnapshotRow = {
   readonly columns: Columns
 }
 
+/** What cinder-volume made, or makes, to back a volume up, and no backup's row names. */
+export type StrayTemporaries = {
+  readonly volumes: readonly VolumeRow[]
+  readonly snapshots: readonly SnapshotRow[]
+  /** Whether a backup of the volume is in the making: then they may be of it. */
+  readonly isInHand: boolean
+}
+
 export type AttachmentRow = {
   readonly id: string
   readonly volume_id: string
@@ -54,6 +62,9 @@ export type UserMessage = {
 }
 
 /** Our row of `services`. */
+/** What an operator says of a service in its row. */
+export type ServiceState = { readonly disabled: boolean }
+
 export type ServiceRow = {
   readonly host: string
   readonly availabilityZone: string
@@ -82,6 +93,20 @@ export interface Records extends AsyncDisposable {
     statuses: readonly BackupStatus[],
     signal: AbortSignal,
   ): Promise<readonly BackupRecord[]>
+  /**
+   * Whether another backup of the same source, the volume or the snapshot of it, that was asked for later, is
+   * being made: the status of the source is its by then.
+   */
+  isHeldByLater(backup: BackupRecord, signal: AbortSignal): Promise<boolean>
+  /**
+   * Those that are creating, restoring or deleting, that nobody has changed since that time (ISO 8601), and
+   * that are on no host, or on another than `host` of whose cinder-backup nothing was heard since then.
+   */
+  strandedBackups(
+    host: string,
+    since: string,
+    signal: AbortSignal,
+  ): Promise<readonly BackupRecord[]>
   /** Metadata, where it is given, takes the place of what there is. */
   changeBackup(
     id: string,
@@ -91,8 +116,9 @@ export interface Records extends AsyncDisposable {
   ): Promise<boolean>
   /**
    * Deletes the row and its metadata softly and, in the same transaction, gives the quota back (`backups`
-   * 1, `backup_gigabytes` its size, never below 0) and takes it off its parent's counter. False where it
-   * was deleted already; then nothing is changed.
+   * 1, `backup_gigabytes` its size, never below 0) and takes it off its parent's counter, never below the
+   * number of its other children that ended well. False where it was deleted already; then nothing is
+   * changed. Where the database refuses the quota alone, the rest is done, and the log says so.
    */
   deleteBackup(id: string, signal: AbortSignal): Promise<boolean>
   /**
@@ -136,6 +162,12 @@ export interface Records extends AsyncDisposable {
     signal: AbortSignal,
   ): Promise<boolean>
 
+  /**
+   * Known by Cinder's names for them, and by being of no quota: a user can give a volume any name.
+   * Source: cinder/volume/driver.py, `_create_temp_volume` and `_create_temp_snapshot`.
+   */
+  strayTemporaries(volumeId: string, signal: AbortSignal): Promise<StrayTemporaries>
+
   /** The attachments of a volume by this host that no instance has. */
   attachmentsOf(
     volumeId: string,
@@ -146,8 +178,10 @@ export interface Records extends AsyncDisposable {
   addMessage(message: UserMessage, signal: AbortSignal): Promise<void>
 
   /** Makes or refreshes our row of `services`: one UPDATE where it is there. Tells whether an operator disabled it. */
-  reportService(row: ServiceRow, signal: AbortSignal): Promise<{ readonly disabled: boolean }>
-  /** One more heartbeat: `report_count` and `updated_at`. False where the row is gone. */
-  heartbeat(host: string, signal: AbortSignal): Promise<boolean>
+  reportService(row: ServiceRow, signal: AbortSignal): Promise<ServiceState>
+  /** One more heartbeat: `report_count` and `updated_at`. Null where the row is gone. */
+  heartbeat(host: string, signal: AbortSignal): Promise<ServiceState | null>
+  /** When a service last said that it lives; null where it never has. */
+  lastHeartbeat(binary: string, host: string, signal: AbortSignal): Promise<string | null>
   versionPins(binary: string, signal: AbortSignal): Promise<VersionPins>
 }

@@ -35,7 +35,9 @@ export interface RpcClient extends AsyncDisposable {
    * Resolves to the result, once, however often the service or the broker repeats it. Rejects with
    *   CALL_UNROUTABLE    at once, where nobody takes messages there: the service never ran
    *   CALL_FAILED        the method failed; `remoteFailureIn` tells how
-   *   CALL_TIMED_OUT     no answer in time, or no sign of life: the service may do it all the same
+   *   CALL_TIMED_OUT     no answer in time, or no sign of life: the service may do it all the same;
+   *                      `broker_lost` in its context: the connection was lost meanwhile, and the call
+   *                      may be lost with it
    *   BROKER_UNAVAILABLE no broker confirmed the call in time: where none was there, as the message
    *                      says, the service knows nothing of it
    * or with the signal's reason; the service is not told that nobody waits any more. Over a lost

@@ -70,6 +70,18 @@ export interface RpcServer extends AsyncDisposable {
   /** Consumes until disposed; resolves once consuming for the first time. */
   serve(handler: RequestHandler, signal: AbortSignal): Promise<void>
 
+  /**
+   * Counts the connections by which requests are taken: another number says that a broker was away,
+   * and may have lost what waited in its queues. Null while nothing is taken.
+   */
+  readonly session: number | null
+
+  /**
+   * Whether nothing waits in this host's own queue and nothing of it is in hand. False where that
+   * cannot be told.
+   */
+  isDrained(): Promise<boolean>
+
   /** Whether to take work from the topic that all agents share (D23). The other two always are. */
   takeShared(wanted: boolean): void
 

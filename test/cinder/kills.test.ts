@@ -1,190 +1,194 @@
 // Our agent is killed at any moment of its work for a real Cinder, and started again.
 
 import assert from 'node:assert/strict'
-import { stat } from 'node:fs/promises'
 import { before, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { AgentProcess } from '../support/agent.ts'
 import { type OurPlace, placeOfOurs, stopBackupService } from '../support/backup-service.ts'
-import { cinderRows } from '../support/cinder-rows.ts'
-import {
-  backupsInUse,
-  change,
-  eventually,
-  memberOf,
-  writtenVolume,
-} from '../support/cinder-volumes.ts'
-import { type BackupRequest, type CinderUser, sumOf, volumeFile } from '../support/real-cinder.ts'
-import { type Draw, seededDraw } from '../support/seeded-draw.ts'
+import { eventually, memberOf } from '../support/cinder-volumes.ts'
+import { type CinderUser, sumOf } from '../support/real-cinder.ts'
+import { type Deck, type Draw, seededDeck, seededDraw } from '../support/seeded-draw.ts'
 import { times } from '../support/soak.ts'
 import { testSeed } from '../support/volume-files.ts'
+import { type RowChecks, rowChecks } from './killed-rows.ts'
+import {
+  beginWork,
+  fits,
+  type Source,
+  sourcesOf,
+  type Work,
+  type WorkKind,
+  workKinds,
+} from './killed-work.ts'
 
 before(stopBackupService)
 
 /** Objects so small that a kill finds some of them written, and some not. */
 const manyObjects = ['[DEFAULT]', 'backup_swift_object_size = 4194304']
 
-/** What is asked of the agent is over, or gets on, as often as this. */
+/** So long after the start of the agent all that was asked for is over, or has got on since. */
 const stuckMs = 60_000
 
-/** A volume, the sum of what it holds now, and its backups with the sums of what they hold, oldest first. */
-type Source = {
-  readonly id: string
-  readonly isUsed: boolean
-  readonly snapshot: { readonly id: string; readonly sum: string } | null
-  sum: string
-  readonly backups: { readonly id: string; readonly sum: string }[]
-}
+/** When the agent is killed, seen from the work that was asked for. */
+const moments = [
+  'at once',
+  'as it starts',
+  'soon after its start',
+  'in the middle',
+  'some time later',
+  'as its work ends',
+  'as its row says so',
+] as const
+type Moment = (typeof moments)[number]
+
+/** Every kind of work at every moment. */
+type Card = { readonly kind: WorkKind; readonly moment: Moment }
+const cards: readonly Card[] = workKinds.flatMap((kind) =>
+  moments.map((moment) => ({ kind, moment })),
+)
+
+/** When it is killed once more, seen from its start: four starts that move nothing would end the work. */
+const secondMoments = ['as the agent starts', 'as it goes on', null, null] as const
+type SecondMoment = (typeof secondMoments)[number]
 
 type Stage = {
   readonly demo: CinderUser
   readonly place: OurPlace
   readonly draw: Draw
-  readonly sources: readonly Source[]
+  readonly sources: readonly [Source, Source]
+  readonly rows: RowChecks
+  readonly cards: Deck<Card>
+  readonly second: Deck<SecondMoment>
+  readonly count: (kind: WorkKind, moment: string) => void
   agent: AgentProcess
 }
 
-/** Something that was asked for: where it can be seen to get on, and whether it is over. */
-type Asked = {
-  readonly what: string
-  readonly logged: RegExp
-  /** Another text whenever it got on. */
-  state(): Promise<string>
-  isOver(): Promise<boolean>
-}
+type Works = readonly [Work, ...Work[]]
 
-async function sourcesOf(demo: CinderUser): Promise<readonly Source[]> {
-  const [idle, idleSum] = await writtenVolume(demo, 24)
-  const snapshot = { id: await demo.createSnapshot(idle), sum: idleSum }
-  const [used, usedSum] = await writtenVolume(demo, 24)
-  await demo.attach(used)
-  return [
-    { id: idle, isUsed: false, snapshot, sum: await change(idle), backups: [] },
-    { id: used, isUsed: true, snapshot: null, sum: usedSum, backups: [] },
-  ]
-}
-
-async function begin(stage: Stage): Promise<Asked> {
+/** Something of one source, and now and then something of the other at the same time. */
+async function begin(stage: Stage): Promise<{ readonly works: Works; readonly moment: Moment }> {
   const { demo, draw, sources } = stage
-  const source = draw.of(sources)
-  const last = source.backups.at(-1)
-  const choice = draw.share()
-  if (last === undefined || choice < 0.4) return beginCreate(demo, draw, source)
-  if (choice < 0.7) return beginRestore(demo, draw.of(source.backups).id)
-  source.backups.pop()
-  await demo.call('DELETE', `/backups/${last.id}`)
-  return {
-    what: `delete of ${last.id}`,
-    logged: /delete started/,
-    state: async () => String((await demo.objectsOf(last.id)).length),
-    isOver: async () => (await demo.find('backup', last.id)) === null,
-  }
+  const [first, second] = draw.share() < 0.5 ? sources : ([sources[1], sources[0]] as const)
+  const card = stage.cards.next(({ kind }) => fits(kind, first))
+  assert.ok(card !== null)
+  const one = await beginWork(card.kind, demo, first, draw)
+  const kinds = workKinds.filter((kind) => fits(kind, second))
+  if (draw.share() < 0.7) return { works: [one], moment: card.moment }
+  const other = await beginWork(draw.of(kinds), demo, second, draw)
+  return { works: [one, other], moment: card.moment }
 }
 
-async function beginCreate(demo: CinderUser, draw: Draw, source: Source): Promise<Asked> {
-  const snapshot = draw.share() < 0.4 ? source.snapshot : null
-  if (snapshot === null) source.sum = await change(source.id)
-  const request: BackupRequest =
-    snapshot === null
-      ? { force: source.isUsed, incremental: source.backups.length > 0 && draw.share() < 0.6 }
-      : { snapshot_id: snapshot.id }
-  const id = await demo.beginBackup(source.id, request)
-  // One of a snapshot is older than others: nothing may be taken for its child.
-  source.backups.push({ id, sum: snapshot?.sum ?? source.sum })
-  return {
-    what: `create of ${id} ${JSON.stringify(request)}`,
-    logged: /create started/,
-    state: async () => String((await demo.objectsOf(id)).length),
-    async isOver() {
-      const { status, fail_reason: reason } = await demo.get('backup', id)
-      assert.notEqual(status, 'error', String(reason))
-      return status === 'available'
-    },
-  }
-}
+const started = ({ operation, backupId }: Work) =>
+  new RegExp(`${operation} started.*${backupId}|${backupId}.*${operation} started`)
 
-async function beginRestore(demo: CinderUser, backupId: string): Promise<Asked> {
-  const target = await demo.createVolume()
-  const restore = { volume_id: target }
-  await demo.call('POST', `/backups/${backupId}/restore`, { restore })
-  return {
-    what: `restore of ${backupId} onto ${target}`,
-    logged: /restore started/,
-    state: async () => String((await stat(volumeFile(target))).blocks),
-    async isOver() {
-      const { status } = await demo.get('volume', target)
-      assert.ok(['restoring-backup', 'available'].includes(status), status)
-      return status === 'available' && (await demo.get('backup', backupId)).status === 'available'
-    },
-  }
-}
-
-/** Kills the agent at a moment of that work, and starts it again. */
-async function kill(stage: Stage, asked: Asked): Promise<string> {
-  const { draw, place, agent } = stage
-  const delayMs = draw.below(4000)
-  const moment = draw.of(['some time later', 'as it starts', 'as it ends'] as const)
-  if (moment === 'some time later') await sleep(delayMs)
-  if (moment === 'as it starts') await agent.logged(asked.logged, 120)
-  // The row says so before the journal does.
-  if (moment === 'as it ends') await eventually(async () => assert.ok(await asked.isOver()), 1)
-  await place.end('SIGKILL')
-  stage.agent = await place.start()
-  return moment
-}
-
-async function untilOver({ what, state, isOver }: Asked): Promise<void> {
-  let [last, movedAt] = ['', performance.now()]
-  while (!(await isOver())) {
-    const now = await state()
-    if (now !== last) [last, movedAt] = [now, performance.now()]
-    assert.ok(performance.now() - movedAt < stuckMs, `${what} does not get on: ${last}`)
-    await sleep(200)
-  }
-}
-
-/** All that must hold when nothing is in hand. */
-async function checkAll({ demo, sources }: Stage): Promise<void> {
-  const kept = sources.flatMap(({ backups }) => backups)
-  const target = await demo.createVolume()
-  for (const { id, sum } of kept) {
-    await demo.restore(id, target)
-    assert.equal(await sumOf(target), sum, `backup ${id} holds something else`)
-    const children = await cinderRows('backups', `parent_id = '${id}' AND NOT deleted`)
-    const [row] = await cinderRows('backups', `id = '${id}'`)
-    assert.equal(row?.['num_dependent_backups'] ?? 0, children.length)
-  }
-  await eventually(async () => {
-    const named = `display_name LIKE 'backup-%' AND NOT deleted`
-    for (const table of ['volumes', 'snapshots']) {
-      assert.deepEqual(await cinderRows(table, named), [], `${table} are left`)
-      const held = `status IN ('backing-up', 'restoring-backup') AND NOT deleted`
-      assert.deepEqual(await cinderRows(table, held), [])
+async function reach(work: Work, moment: Moment, { agent, draw }: Stage): Promise<void> {
+  switch (moment) {
+    case 'at once':
+      return
+    case 'as it starts':
+      return agent.logged(started(work), 60)
+    case 'soon after its start':
+      await agent.logged(started(work), 60)
+      return sleep(draw.below(700))
+    case 'in the middle': {
+      const before = await work.progress()
+      while ((await work.progress()) === before && !(await work.isOver())) await sleep(1)
+      return
     }
-  })
+    case 'some time later':
+      return sleep(draw.below(4000))
+    case 'as its work ends':
+      return agent.logged(new RegExp(`${work.operation} ended.*${work.backupId}`), 120)
+    case 'as its row says so':
+      while (!(await work.isOver())) await sleep(1)
+  }
 }
 
-async function aStage(t: TestContext): Promise<Stage> {
+/** Kills the agent at moments of that work, and starts it again; tells how often. */
+async function kill(stage: Stage, work: Work, moment: Moment): Promise<number> {
+  const { draw, place, count } = stage
+  await reach(work, moment, stage)
+  await place.end('SIGKILL')
+  count(work.kind, moment)
+  const second = stage.second.next()
+  if (second !== null) {
+    const agent = place.spawn()
+    if (second === 'as the agent starts') await sleep(draw.below(1500))
+    // There may be nothing left to go on with.
+    else await Promise.race([agent.logged(started(work), 10), sleep(5000)]).catch(() => undefined)
+    await place.end('SIGKILL')
+    count(work.kind, `again ${second}`)
+  }
+  stage.agent = await place.start()
+  return second === null ? 1 : 2
+}
+
+async function untilOver(work: Work, agent: AgentProcess): Promise<void> {
+  let [last, movedAt] = [await work.progress(), performance.now()]
+  try {
+    while (!(await work.isOver())) {
+      await sleep(100)
+      const now = await work.progress()
+      if (now !== last) [last, movedAt] = [now, performance.now()]
+      assert.ok(performance.now() - movedAt < stuckMs, `it does not get on: ${last}`)
+    }
+  } catch (cause) {
+    throw new Error(`${work.kind}: ${work.what}\n${agent.log().slice(-6000)}`, { cause })
+  }
+}
+
+const keptOf = ({ sources }: Stage) => sources.flatMap(({ backups }) => backups)
+
+async function round(stage: Stage, t: TestContext): Promise<number> {
+  const { works, moment } = await begin(stage)
+  const kills = await kill(stage, works[0], moment)
+  await Promise.all(works.map((work) => untilOver(work, stage.agent)))
+  for (const work of works) await work.check()
+  // What is temporary is removed after the end is told.
+  await eventually(() => stage.rows.check(keptOf(stage).map(({ id }) => id)))
+  await checkObjects(stage)
+  t.diagnostic(works.map(({ what }) => what).join(', '))
+  return kills
+}
+
+/** Nothing lies in the store but of the backups that there are. */
+async function checkObjects({ demo, sources }: Stage): Promise<void> {
+  for (const { id, backups } of sources) {
+    const names = await demo.objectsOf(id)
+    const strays = names.filter((name) => !backups.some((backup) => name.includes(backup.id)))
+    assert.deepEqual(strays, [])
+  }
+}
+
+async function aStage(t: TestContext, count: Stage['count']): Promise<Stage> {
   const demo = await memberOf(t)
   const place = await placeOfOurs(t, manyObjects)
   const agent = await place.start()
+  const rows = await rowChecks(demo)
   const draw = seededDraw(testSeed(t))
-  return { demo, place, draw, agent, sources: await sourcesOf(demo) }
+  const decks = {
+    cards: seededDeck(cards, draw),
+    second: seededDeck(secondMoments, draw),
+  }
+  return { demo, place, draw, agent, rows, count, ...decks, sources: await sourcesOf(demo) }
 }
 
 test('killed at any moment, everything that was asked for ends, and every backup comes back', async (t) => {
-  const stage = await aStage(t)
-  const { demo } = stage
-  const inUse = await backupsInUse(demo)
-  const kills = times(4, 100)
-  for (let done = 0; done < kills; done += 1) {
-    const asked = await begin(stage)
-    const moment = await kill(stage, asked)
-    t.diagnostic(`${asked.what}: killed ${moment}`)
-    await untilOver(asked)
+  const counts = new Map<string, number>()
+  const stage = await aStage(t, (kind, moment) => {
+    const name = `${kind}, ${moment}`
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  })
+  const killsMin = times(6, 100)
+  let kills = 0
+  while (kills < killsMin) kills += await round(stage, t)
+  for (const [name, count] of [...counts].sort()) t.diagnostic(`killed ${count} times: ${name}`)
+  t.diagnostic(`${kills} kills`)
+
+  const target = await stage.demo.createVolume()
+  for (const { id, sum } of keptOf(stage)) {
+    await stage.demo.restore(id, target)
+    assert.equal(await sumOf(target), sum, `backup ${id} holds something else`)
   }
-  const made = stage.sources.flatMap(({ backups }) => backups).length
-  assert.equal(await backupsInUse(demo), inUse + made)
-  await checkAll(stage)
 })

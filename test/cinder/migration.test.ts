@@ -10,8 +10,9 @@ import { promisify } from 'node:util'
 
 import { type AgentProcess, agentCommand } from '../support/agent.ts'
 import { ourHome, spawnOurs, stopBackupService, takePlace } from '../support/backup-service.ts'
+import { cinderRows } from '../support/cinder-rows.ts'
 import { CinderUser, sumOf, writeVolume } from '../support/real-cinder.ts'
-import { checkout, serviceScript } from '../support/services.ts'
+import { checkout, serviceScript, services } from '../support/services.ts'
 import { noise } from '../support/volume-data.ts'
 
 const run = promisify(execFile)
@@ -65,8 +66,24 @@ test('the page is followed from the stock service to ours and back', async (t) =
       await beside.logged(/\bserving\b/)
       assert.deepEqual((await upHosts(admin)).toSorted(), [host, besideHost].toSorted())
     },
+    'openstack volume service set --disable storage-1-agent cinder-backup': async () => {
+      const body = { host: besideHost, binary: 'cinder-backup' }
+      await admin.call('PUT', '/os-services/disable', body)
+      // Both are up. For each request the API draws one: of so many, one at least would be for ours.
+      for (const _ of Array.from({ length: 10 })) {
+        await admin.exportRecord(full)
+        const [row] = await cinderRows('backups', `id = '${full}'`)
+        assert.equal(row?.['host'], host)
+      }
+    },
     'systemctl stop cinder-backup-agent': async () => {
       assert.equal(await beside.end('SIGTERM'), 0)
+    },
+    'cinder-manage service remove cinder-backup storage-1-agent': async () => {
+      const configFile = services().cinder.configFiles[0]
+      const words = ['--config-file', configFile, 'service', 'remove', 'cinder-backup', besideHost]
+      await run('/usr/bin/cinder-manage', words)
+      assert.deepEqual(await upHosts(admin), [host])
     },
     'systemctl disable --now cinder-backup': async () => {
       const early = await spawnOurs(t)

@@ -19,7 +19,7 @@ const resumed =
   'a backup that was cut short by a kill goes on where it was and ends well, its volume as after any other; Cinder makes an error of it'
 const beaten = 'the first heartbeat comes with the start, not ten seconds later'
 
-/** Where our agent leaves other rows than Cinder's own service, and why; docs/conformance.md has the same. */
+/** Where our agent leaves other rows than Cinder's own service, and why; docs/compatibility.md has the same. */
 export const rowDifferences: readonly RowDifferences[] = [
   ...['03', '04', '06', '07'].map((step) => ({
     ...{ step, table: 'backups', columns: ['availability_zone'], reason: zoned },

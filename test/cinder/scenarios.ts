@@ -5,57 +5,80 @@ import { type BackupServiceName, stopBackupService, takePlace } from '../support
 import { cinderRows, cinderSql } from '../support/cinder-rows.ts'
 import {
   administrator,
-  backupsInUse,
   change,
   eventually,
+  inUseOf,
   memberOf,
   refusedWith,
   writtenVolume,
 } from '../support/cinder-volumes.ts'
-import { CinderUser, sumOf } from '../support/real-cinder.ts'
-import { Stopwatch } from '../support/stopwatch.ts'
+import { type CinderUser, sumOf } from '../support/real-cinder.ts'
+import { changesBetween } from '../support/row-changes.ts'
+import { ScenarioTimes } from '../support/scenario-times.ts'
+import { cinderSnapshot } from '../support/stock-rows.ts'
 
 /** What Cinder's users can do with backups, through its real API, whichever service does the work. */
 export function backupScenarios(service: BackupServiceName): void {
-  const watch = new Stopwatch(`cinder-backup: ${service}; volumes of 1 GiB`)
+  const times = new ScenarioTimes(service, `cinder-backup: ${service}`)
   // What a hook leaves to `after` is done when the hook has ended, not the file.
   const last: (() => unknown)[] = []
   before(() => takePlace({ after: (end) => void last.push(end) }, service))
   after(async () => {
-    watch.print()
+    times.print()
     await stopBackupService()
     for (const end of last.toReversed()) await end()
   })
-  fullAndIncremental(watch)
-  sources(watch)
-  ends(watch)
-  records(watch)
-  projects(watch)
+  fullAndIncremental(times)
+  sources(times)
+  ends(times)
+  records(times)
+  projects(times)
 }
 
-function fullAndIncremental(watch: Stopwatch): void {
+function fullAndIncremental(times: ScenarioTimes): void {
   test('a full backup comes back in a new volume, over another one and over its own', async (t) => {
     const demo = await memberOf(t)
-    const [volume, sum] = await writtenVolume(demo)
-    const backup = await watch.time('full', () => demo.createBackup(volume, { name: 'full' }))
+    const [volume, sum] = await writtenVolume(demo, 64)
+    const inUse = await inUseOf(demo)
+    const backup = await times.time('full backup', () =>
+      demo.createBackup(volume, { name: 'full' }),
+    )
     const told = await demo.get('backup', backup)
     assert.equal(told['is_incremental'], false)
     assert.equal(told['size'], 1)
     assert.equal(told['container'], 'volumebackups')
     assert.equal((await demo.get('volume', volume)).status, 'available')
     assert.ok(Number(told['object_count']) > 0)
+    assert.deepEqual(await inUseOf(demo), { backups: inUse.backups + 1, gib: inUse.gib + 1 })
+    const [row] = await cinderRows('backups', `id = '${backup}'`)
+    for (const column of ['parent_id', 'fail_reason', 'temp_volume_id', 'temp_snapshot_id']) {
+      assert.equal(row?.[column], null, column)
+    }
+    assert.equal(row?.['service'], 'cinder.backup.drivers.swift.SwiftBackupDriver')
+    assert.equal(row?.['project_id'], demo.token.projectId)
+    const objects = await demo.objectsOf(backup)
+    assert.ok(objects.every((name) => name.startsWith(String(row?.['service_metadata']))))
+    for (const end of ['_metadata', '_sha256file']) {
+      assert.equal(objects.filter((name) => name.endsWith(end)).length, 1, end)
+    }
 
-    const made = await watch.time('restore, a new volume', () => demo.restore(backup))
+    const made = await times.time('restore to a volume that Cinder makes for it', () =>
+      demo.restore(backup),
+    )
     assert.equal(await sumOf(made), sum)
     const metadata = (await demo.get('volume', made))['metadata'] as Record<string, string>
     assert.equal(metadata['src_backup_id'], backup)
 
+    const empty = await demo.createVolume()
+    await times.time('restore to a new volume', () => demo.restore(backup, empty))
+    assert.equal(await sumOf(empty), sum)
+
     const [other] = await writtenVolume(demo)
-    await watch.time('restore, another volume', () => demo.restore(backup, other))
+    await times.time('restore to an existing volume', () => demo.restore(backup, other))
     assert.equal(await sumOf(other), sum)
 
     assert.notEqual(await change(volume), sum)
-    await watch.time('restore, its own volume', () => demo.restore(backup, volume))
+    await times.time('restore to its own volume', () => demo.restore(backup, volume))
     assert.equal(await sumOf(volume), sum)
   })
 
@@ -65,9 +88,13 @@ function fullAndIncremental(watch: Stopwatch): void {
     const full = await demo.createBackup(volume)
     const second = await change(volume)
     const incremental = { incremental: true }
-    const middle = await watch.time('incremental', () => demo.createBackup(volume, incremental))
+    const middle = await times.time('incremental backup', () =>
+      demo.createBackup(volume, incremental),
+    )
     const third = await change(volume)
-    const last = await watch.time('incremental of it', () => demo.createBackup(volume, incremental))
+    const last = await times.time('incremental backup of an incremental one', () =>
+      demo.createBackup(volume, incremental),
+    )
     assert.equal((await demo.get('backup', last))['is_incremental'], true)
     assert.equal((await demo.get('backup', middle))['has_dependent_backups'], true)
 
@@ -77,7 +104,7 @@ function fullAndIncremental(watch: Stopwatch): void {
       [full, first],
       [middle, second],
     ] as const) {
-      await watch.time('restore of a chain', () => demo.restore(backup, target))
+      await times.time('restore of a chain', () => demo.restore(backup, target))
       assert.equal(await sumOf(target), sum)
     }
     await assert.rejects(demo.delete('backup', full), refusedWith(400))
@@ -88,13 +115,13 @@ function fullAndIncremental(watch: Stopwatch): void {
   })
 }
 
-function sources(watch: Stopwatch): void {
+function sources(times: ScenarioTimes): void {
   test('a backup of a snapshot holds what the volume was then', async (t) => {
     const demo = await memberOf(t)
     const [volume, sum] = await writtenVolume(demo)
     const snapshot = await demo.createSnapshot(volume)
     assert.notEqual(await change(volume), sum)
-    const backup = await watch.time('of a snapshot', () =>
+    const backup = await times.time('backup of a snapshot', () =>
       demo.createBackup(volume, { snapshot_id: snapshot }),
     )
     assert.equal((await demo.get('backup', backup))['snapshot_id'], snapshot)
@@ -107,7 +134,9 @@ function sources(watch: Stopwatch): void {
     const [volume, sum] = await writtenVolume(demo)
     await demo.attach(volume)
     await assert.rejects(demo.createBackup(volume), refusedWith(400))
-    const backup = await watch.time('in use', () => demo.createBackup(volume, { force: true }))
+    const backup = await times.time('backup of a volume in use, by force', () =>
+      demo.createBackup(volume, { force: true }),
+    )
     assert.equal((await demo.get('volume', volume)).status, 'in-use')
     assert.equal(await sumOf(await demo.restore(backup)), sum)
     await eventually(async () => {
@@ -117,17 +146,17 @@ function sources(watch: Stopwatch): void {
   })
 }
 
-function ends(watch: Stopwatch): void {
+function ends(times: ScenarioTimes): void {
   test('a deletion leaves no object, a row that says so, and the quota as it was', async (t) => {
     const demo = await memberOf(t)
     const [volume] = await writtenVolume(demo)
-    const inUse = await backupsInUse(demo)
+    const inUse = await inUseOf(demo)
     const backup = await demo.createBackup(volume)
-    assert.equal(await backupsInUse(demo), inUse + 1)
+    assert.deepEqual(await inUseOf(demo), { backups: inUse.backups + 1, gib: inUse.gib + 1 })
     assert.ok((await demo.objectsOf(backup)).length > 2)
-    await watch.time('delete', () => demo.delete('backup', backup))
+    await times.time('delete', () => demo.delete('backup', backup))
     assert.deepEqual(await demo.objectsOf(backup), [])
-    assert.equal(await backupsInUse(demo), inUse)
+    assert.deepEqual(await inUseOf(demo), inUse)
     const [row] = await cinderRows('backups', `id = '${backup}'`)
     assert.equal(row?.['status'], 'deleted')
     assert.ok(row?.['deleted'])
@@ -138,12 +167,14 @@ function ends(watch: Stopwatch): void {
     const demo = await memberOf(t)
     const admin = await administrator()
     const [volume] = await writtenVolume(demo, 256)
+    const inUse = await inUseOf(demo)
     const backup = await demo.beginBackup(volume)
     await eventually(async () => assert.ok((await demo.objectsOf(backup)).length > 0))
     assert.equal((await demo.get('backup', backup)).status, 'creating')
-    await watch.time('delete by force', () => admin.forceDelete(backup))
-    await watch.time('the volume is free', () => demo.wait('volume', volume, 'available'))
+    await times.time('delete by force in the middle of a create', () => admin.forceDelete(backup))
+    await demo.wait('volume', volume, 'available')
     assert.deepEqual(await demo.objectsOf(backup), [])
+    assert.deepEqual(await inUseOf(demo), inUse)
   })
 
   test('a status that is reset is what the administrator said', async (t) => {
@@ -152,26 +183,28 @@ function ends(watch: Stopwatch): void {
     const [volume, sum] = await writtenVolume(demo, 1)
     const backup = await demo.createBackup(volume)
     await assert.rejects(demo.resetStatus(backup, 'error'), refusedWith(403))
-    await watch.time('reset to error', () => admin.resetStatus(backup, 'error'))
+    await times.time('reset of the status to error', () => admin.resetStatus(backup, 'error'))
     await assert.rejects(demo.restore(backup), refusedWith(400))
-    await watch.time('reset to available', () => admin.resetStatus(backup, 'available'))
+    await times.time('reset of the status to available', () =>
+      admin.resetStatus(backup, 'available'),
+    )
     assert.equal(await sumOf(await demo.restore(backup)), sum)
   })
 }
 
-function records(watch: Stopwatch): void {
+function records(times: ScenarioTimes): void {
   test('a record that was exported brings a lost backup back', async (t) => {
     const demo = await memberOf(t)
     const admin = await administrator()
     const [volume, sum] = await writtenVolume(demo)
     const backup = await demo.createBackup(volume, { name: 'exported' })
-    const record = await watch.time('export', () => admin.exportRecord(backup))
+    const record = await times.time('export of a record', () => admin.exportRecord(backup))
     await assert.rejects(demo.exportRecord(backup), refusedWith(403))
     await cinderSql(`DELETE FROM backup_metadata WHERE backup_id = '${backup}'`)
     await cinderSql(`DELETE FROM backups WHERE id = '${backup}'`)
     assert.equal(await demo.find('backup', backup), null)
 
-    const imported = await watch.time('import', () => admin.importRecord(record))
+    const imported = await times.time('import of a record', () => admin.importRecord(record))
     assert.equal(imported, backup)
     assert.equal((await demo.get('backup', backup))['volume_id'], volume)
     assert.equal(await sumOf(await demo.restore(backup)), sum)
@@ -181,14 +214,17 @@ function records(watch: Stopwatch): void {
     const demo = await memberOf(t)
     const [volume, sum] = await writtenVolume(demo)
     const backup = await demo.createBackup(volume)
-    const made = await watch.time('volume from a backup', () =>
+    const made = await times.time('volume from a backup', () =>
       demo.createVolume({ backup_id: backup }),
     )
+    assert.equal(await sumOf(made), sum)
+    assert.notEqual(await change(made), sum)
+    await times.time('restore to a volume made from a backup', () => demo.restore(backup, made))
     assert.equal(await sumOf(made), sum)
   })
 }
 
-function projects(watch: Stopwatch): void {
+function projects(times: ScenarioTimes): void {
   test('two projects work side by side and cannot touch what is not theirs', async (t) => {
     const demo = await memberOf(t)
     const other = await memberOf(t, 'other')
@@ -196,57 +232,57 @@ function projects(watch: Stopwatch): void {
       writtenVolume(demo),
       writtenVolume(other),
     ])
-    const [backup, otherBackup] = await watch.time('two at once, full', () =>
-      Promise.all([demo.createBackup(demos), other.createBackup(others)]),
+    const [backup, otherBackup] = await times.time(
+      'two projects, a full backup of each at once',
+      () => Promise.all([demo.createBackup(demos), other.createBackup(others)]),
     )
-    assert.equal(await other.find('backup', backup), null)
-    await assert.rejects(other.restore(backup), refusedWith(404))
-    await assert.rejects(other.restore(backup, others), refusedWith(404))
-    await assert.rejects(other.delete('backup', backup), refusedWith(404))
-    await assert.rejects(other.createBackup(demos), refusedWith(404))
+    const before = await cinderSnapshot()
+    const objects = await Promise.all([demo.objectsOf(backup), other.objectsOf(otherBackup)])
+    await times.time('two projects, all that is not theirs refused', () =>
+      refusals(other, backup, demos, others),
+    )
     await assert.rejects(demo.restore(backup, others), refusedWith(404))
     assert.deepEqual(await other.objectsOf(backup), [])
     assert.deepEqual(await demo.objectsOf(otherBackup), [])
 
-    const [fromDemos, fromOthers] = await watch.time('two at once, restore', () =>
-      Promise.all([demo.restore(backup), other.restore(otherBackup)]),
+    const left = changesBetween(before, await cinderSnapshot())
+    // Heartbeats go on.
+    assert.deepEqual(
+      left.filter(({ table }) => table !== 'services'),
+      [],
+      'what is refused changes nothing',
+    )
+    const after = await Promise.all([demo.objectsOf(backup), other.objectsOf(otherBackup)])
+    assert.deepEqual(after, objects)
+    assert.deepEqual([await sumOf(demos), await sumOf(others)], [demoSum, otherSum])
+
+    const [fromDemos, fromOthers] = await times.time(
+      'two projects, a restore of each at once',
+      () => Promise.all([demo.restore(backup), other.restore(otherBackup)]),
     )
     assert.equal(await sumOf(fromDemos), demoSum)
     assert.equal(await sumOf(fromOthers), otherSum)
   })
 }
 
-/** A chain that one service began is restored, gone on with and deleted by another, or by itself after a stop. */
-export function exchangeScenario(writer: BackupServiceName, reader: BackupServiceName): void {
-  const watch = new Stopwatch(`written by ${writer}, read by ${reader}`)
-  test(`what ${writer} wrote is restored, gone on with and deleted by ${reader}`, async (t) => {
-    await takePlace(t, writer)
-    t.after(stopBackupService)
-    const demo = await CinderUser.login('demo')
-    const [volume, first] = await writtenVolume(demo)
-    const full = await watch.time('full', () => demo.createBackup(volume))
-    const second = await change(volume)
-    const increment = await watch.time('incremental', () =>
-      demo.createBackup(volume, { incremental: true }),
-    )
-    await watch.time('change of service', () => takePlace(t, reader))
-    for (const [backup, sum] of [
-      [full, first],
-      [increment, second],
-    ] as const) {
-      await watch.time('restore', () => demo.restore(backup, volume))
-      assert.equal(await sumOf(volume), sum)
-    }
-    const third = await change(volume)
-    const last = await watch.time('incremental of it', () =>
-      demo.createBackup(volume, { incremental: true }),
-    )
-    assert.equal(await sumOf(await demo.restore(last)), third)
-    for (const backup of [last, increment, full]) {
-      await watch.time('delete', () => demo.delete('backup', backup))
-      assert.deepEqual(await demo.objectsOf(backup), [])
-    }
-    await demo.removeAll()
-    watch.print()
-  })
+/** All that a stranger may try with another project's backup and volume. */
+async function refusals(stranger: CinderUser, backup: string, volume: string, own: string) {
+  assert.equal(await stranger.find('backup', backup), null)
+  const tries: readonly (() => Promise<unknown>)[] = [
+    () => stranger.restore(backup),
+    () => stranger.restore(backup, own),
+    () => stranger.restore(backup, volume),
+    () => stranger.delete('backup', backup),
+    () => stranger.createBackup(volume),
+    () => stranger.createBackup(volume, { incremental: true }),
+    () => stranger.createVolume({ backup_id: backup }),
+    () => stranger.call('PUT', `/backups/${backup}`, { backup: { name: 'mine' } }),
+  ]
+  for (const attempt of tries) await assert.rejects(attempt, refusedWith(404))
+  const ofAdministrators: readonly (() => Promise<unknown>)[] = [
+    () => stranger.resetStatus(backup, 'error'),
+    () => stranger.forceDelete(backup),
+    () => stranger.exportRecord(backup),
+  ]
+  for (const attempt of ofAdministrators) await assert.rejects(attempt, refusedWith(403, 404))
 }

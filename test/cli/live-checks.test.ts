@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { exitCodeOf } from '#src/cli/exit-codes.ts'
 import { type LiveResult, liveChecks } from '#src/cli/live-checks.ts'
 import { loadConfig } from '#src/config.ts'
+import { attachUnit } from '../support/attach-unit.ts'
 import { rabbitVhost } from '../support/rabbit-vhost.ts'
 import { services } from '../support/services.ts'
 
@@ -15,14 +16,14 @@ const nobody = 'rabbit://u:canary@127.0.0.1:1/'
 
 type Given = Readonly<Record<string, string>>
 
-type More = { readonly ms?: number; readonly login?: Given }
+type More = { readonly ms?: number; readonly login?: Given; readonly more?: Given }
 
 /** What the checks say of a configuration on a machine with one volume, by the first word of each. */
 async function checked(
   t: TestContext,
   given: Given,
   ours: Given = {},
-  { ms, login = {} }: More = {},
+  { ms, login = {}, more = {} }: More = {},
 ) {
   const folder = mkdtempSync(path.join(tmpdir(), 'cba-live-'))
   t.after(() => rmSync(folder, { recursive: true }))
@@ -41,6 +42,7 @@ async function checked(
     ...variables('keystone_authtoken', { auth_url: services().keystone.url, ...login }),
     ...variables('DEFAULT', { transport_url: nobody, ...given }),
     ...variables('cinder_backup_agent', agent),
+    ...Object.entries(more),
   ])
   const { config } = loadConfig({ paths: [{ kind: 'file', path: '/dev/null' }], env })
   const results = await liveChecks(config, ms)
@@ -75,6 +77,24 @@ test('with real services that are well, every check is ok', async (t) => {
   )
   assert.match(named('devices').what, /may read and write volume-1$/)
   assert.equal(named('state_dir').what, 'not there yet; it will be made')
+})
+
+test('with volumes of cinder, who attaches them is asked', async (t) => {
+  const unit = await attachUnit(t)
+  const database = { CBA_DATABASE_CONNECTION: 'mysql+pymysql://u:p@127.0.0.1:1/cinder' }
+  const asked = async (attach_socket: string) =>
+    (await checked(t, {}, { attach_socket, records: 'database' }, { more: database })).named(
+      'attach',
+    )
+
+  const { outcome, what } = await asked(unit.socket)
+  const missing = await asked('/nowhere/at/all/socket')
+
+  assert.equal(outcome, 'ok')
+  assert.match(what, /^os-brick answers; initiator (iqn\.|none)/)
+  assert.equal(missing.outcome, 'not tried')
+  assert.match(missing.what, /does not run: only local volumes are attached/)
+  assert.ok((await checked(t, {})).results.every(({ check }) => !check.startsWith('attach')))
 })
 
 test('a broker that nobody serves is told with its address, and without the password', async (t) => {

@@ -27,12 +27,26 @@ test('the database is described as in the files, with limits in milliseconds', (
 
   assert.deepEqual(config.database, {
     url: 'mysql://u:p@h/c',
+    parameters: '',
+    wsrepSyncWait: null,
     connectionsMax: 3,
     recycleMs: 10_000,
     retryMsMax: 4000,
     messageSeconds: 60,
     reservationSeconds: 30,
   })
+})
+
+test('what oslo.db adds to each connection is added', () => {
+  const text = `[database]\nconnection = mysql://u:p@h/c\nconnection_parameters = ssl_ca=/ca\nmysql_wsrep_sync_wait = `
+
+  const { config } = loadConfig(sources(`${text}1\n`))
+
+  assert.deepEqual([config.database?.parameters, config.database?.wsrepSyncWait], ['ssl_ca=/ca', 1])
+  const complaints = inspectConfig(sources(`${text}x; DROP\n`))
+    .problems.map(problemText)
+    .join('\n')
+  assert.match(complaints, /mysql_wsrep_sync_wait: is not a number/)
 })
 
 test('numbers that oslo.db takes for no limit are none, and nobody tries again without a wait', () => {

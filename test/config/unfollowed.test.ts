@@ -54,6 +54,8 @@ test('what only the database mode follows is followed there', () => {
     warnedOf({
       'database.connection': 'mysql+pymysql://u:p@127.0.0.1/cinder',
       'DEFAULT.message_ttl': '60',
+      'DEFAULT.backup_driver_stats_polling_interval': '300',
+      'DEFAULT.backup_metadata_version': '1',
       'DEFAULT.reservation_expire': '60',
       'DEFAULT.report_interval': '20',
       'DEFAULT.service_down_time': '90',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
+import { volumeObject } from '#src/adapters/rpc/volume-objects.ts'
 import type { BackupDevice } from '#src/domain/job.ts'
 import type { Json, JsonObject } from '#src/domain/json.ts'
 import type { BlockStorage } from '#src/ports/block-storage.ts'
@@ -19,11 +20,14 @@ export type VolumeService = {
   }[]
   /** What it answers a method with; an Error: it fails so. */
   readonly answers: Map<string, Json | Error>
-  /** A file of so many bytes that stands for a device. */
-  file(sizeBytes: number): string
+  /** The answer to `initialize_connection` of a new volume of so many bytes. */
+  exported(sizeBytes: number): Promise<JsonObject>
+  /** What it is pinned to. */
+  readonly pins: { rpc: string | null }
 }
 
 const gibibyte = 2 ** 30
+const snapshotId = '7f3b5f0c-0d3a-4a5e-9a64-6f0c8f0f9b11'
 const signal = AbortSignal.timeout(60_000)
 const asking = () => ({ context: aContext(), log: recordingLog() })
 
@@ -45,13 +49,40 @@ export function testBlockStorage(
     assert.equal((backup['versioned_object.data'] as JsonObject)['id'], record.id)
   })
 
+  test(`${adapter}: a volume service that is pinned below that is called, and its answer is the device`, async (t) => {
+    const { storage, asked, answers, pins } = await open(t)
+    const record = aRecord({ service: 'swift' })
+    const ask = () => storage.requestDevice({ record, parent: null }, volumeRow(), asking(), signal)
+    const made = volumeRow()
+    const volume = volumeObject(made.columns)
+    answers.set('get_backup_device', {
+      ...{ 'versioned_object.name': 'BackupDeviceInfo', 'versioned_object.version': '1.0' },
+      'versioned_object.namespace': 'cinder',
+      'versioned_object.data': { volume, secure_enabled: false },
+    })
+
+    pins.rpc = '3.16'
+    const given = await ask()
+    pins.rpc = '3.18'
+    const awaited = await ask()
+
+    assert.deepEqual([given?.kind, given?.id, awaited], ['volume', made.id, null])
+    const told = asked.map(({ method, version, args }) => [method, version, 'async_call' in args])
+    const method = 'get_backup_device'
+    const expected = [
+      [method, '3.2', false],
+      [method, '3.17', true],
+    ]
+    assert.deepEqual(told, expected)
+  })
+
   for (const [kind, suffix, version] of [
     ['volume', '', '3.0'],
     ['snapshot', '_snapshot', '3.13'],
   ] as const) {
     test(`${adapter}: a ${kind} is attached, read and given back, each by its own methods`, async (t) => {
-      const { storage, asked, answers, file } = await open(t)
-      answers.set(`initialize_connection${suffix}`, local(file(gibibyte)))
+      const { storage, asked, answers, exported } = await open(t)
+      answers.set(`initialize_connection${suffix}`, await exported(gibibyte))
       const device = aDevice({ kind, object: { 'versioned_object.name': kind } })
 
       const volume = await storage.openSource(device, volumeRow(), asking(), signal)
@@ -77,16 +108,18 @@ export function testBlockStorage(
   }
 
   test(`${adapter}: what was made for a backup is attached by its row as by its device`, async (t) => {
-    const { storage, asked, answers, file } = await open(t)
+    const { storage, asked, answers, exported } = await open(t)
     const volume = volumeRow()
-    const columns = { id: 's', volume_id: volume.id, volume_size: 1, status: 'available' }
-    const snapshot: SnapshotRow = { id: 's', volume_id: volume.id, status: 'available', columns }
+    const columns = { id: snapshotId, volume_id: volume.id, volume_size: 1, status: 'available' }
+    const snapshot: SnapshotRow = {
+      ...{ id: snapshotId, volume_id: volume.id, status: 'available', columns },
+    }
     for (const [made, suffix, named] of [
       [{ volume }, '', `"id":"${volume.id}"`],
-      [{ snapshot }, '_snapshot', '"snapshot_id":"s"'],
+      [{ snapshot }, '_snapshot', `"snapshot_id":"${snapshotId}"`],
     ] as const) {
       asked.length = 0
-      answers.set(`initialize_connection${suffix}`, local(file(gibibyte)))
+      answers.set(`initialize_connection${suffix}`, await exported(gibibyte))
 
       const device = storage.madeDevice(made)
       await using opened = await storage.openSource(device, volume, asking(), signal)
@@ -99,8 +132,8 @@ export function testBlockStorage(
   })
 
   test(`${adapter}: a target is written, and is nobody else's meanwhile`, async (t) => {
-    const { storage, answers, file } = await open(t)
-    answers.set('initialize_connection', local(file(gibibyte)))
+    const { storage, answers, exported } = await open(t)
+    answers.set('initialize_connection', await exported(gibibyte))
     const row = volumeRow()
 
     const target = await storage.openTarget(row, asking(), signal)
@@ -115,14 +148,14 @@ export function testBlockStorage(
   })
 
   test(`${adapter}: what cannot be attached is an error that says so, and is given back`, async (t) => {
-    const { storage, asked, answers, file } = await open(t)
+    const { storage, asked, answers, exported } = await open(t)
     const refused: readonly (readonly [Json | Error, string, RegExp])[] = [
-      [{ driver_volume_type: 'iscsi', data: {} }, 'CONNECTION_UNSUPPORTED', /as iscsi/],
+      [{ driver_volume_type: 'pigeon', data: {} }, 'CONNECTION_UNSUPPORTED', /pigeon/],
       [new Error('no such target'), 'ATTACH_FAILED', /no such target/],
       [null, 'ATTACH_FAILED', /without driver_volume_type/],
       [local('relative'), 'ATTACH_FAILED', /without a device_path/],
       [local('/nowhere/at/all'), 'VOLUME_NOT_FOUND', /\/nowhere\/at\/all/],
-      [local(file(gibibyte - 1)), 'VOLUME_INVALID_SIZE', /less than its 1 GiB/],
+      [await exported(gibibyte - 512), 'VOLUME_INVALID_SIZE', /less than its 1 GiB/],
     ]
     for (const [answer, code, message] of refused) {
       asked.length = 0
@@ -137,8 +170,8 @@ export function testBlockStorage(
   })
 
   test(`${adapter}: a device that is longer than its size is told of and read`, async (t) => {
-    const { storage, answers, file } = await open(t)
-    answers.set('initialize_connection', local(file(gibibyte + 512)))
+    const { storage, answers, exported } = await open(t)
+    answers.set('initialize_connection', await exported(gibibyte + 512))
     const asked = asking()
 
     await using volume = await storage.openSource(aDevice(), volumeRow(), asked, signal)
@@ -148,8 +181,8 @@ export function testBlockStorage(
   })
 
   test(`${adapter}: a volume that is not taken back is an error, but both ways are tried`, async (t) => {
-    const { storage, asked, answers, file } = await open(t)
-    answers.set('initialize_connection', local(file(gibibyte)))
+    const { storage, asked, answers, exported } = await open(t)
+    answers.set('initialize_connection', await exported(gibibyte))
     answers.set('terminate_connection', new Error('it is busy'))
 
     const volume = await storage.openSource(aDevice(), volumeRow(), asking(), signal)
@@ -159,6 +192,21 @@ export function testBlockStorage(
       message: /it is busy/,
     })
     assert.deepEqual(methodsOf(asked).at(-1), 'remove_export')
+  })
+
+  test(`${adapter}: an attachment that was left is taken back, and a refusal is told`, async (t) => {
+    const { storage, asked, answers } = await open(t)
+    const volume = volumeRow()
+
+    await storage.detachVolume(volume, 'attachment-1', asking(), signal)
+    answers.set('detach_volume', new Error('it is busy'))
+    const refused = storage.detachVolume(volume, 'attachment-2', asking(), signal)
+    await assert.rejects(refused, /it is busy/)
+
+    const [{ method, version, args } = { method: '', version: '', args: {} }] = asked
+    assert.deepEqual([method, version], ['detach_volume', '3.4'])
+    assert.deepEqual([args['volume_id'], args['attachment_id']], [volume.id, 'attachment-1'])
+    assert.match(JSON.stringify(args['volume']), new RegExp(`"id":"${volume.id}"`))
   })
 
   test(`${adapter}: what is temporary is removed where its volume is`, async (t) => {
@@ -183,12 +231,14 @@ export function testBlockStorage(
 const methodsOf = (asked: VolumeService['asked']) => asked.map(({ method }) => method)
 
 /** Source: a reply of cinder-volume 21.3.1 with a driver of local volumes. */
-function local(device_path: string): JsonObject {
+export function exportedAs(driver_volume_type: string, device_path: string): JsonObject {
   const rest = { qos_specs: null, access_mode: 'rw', encrypted: false, cacheable: false }
-  return { driver_volume_type: 'local', data: { device_path, ...rest } }
+  return { driver_volume_type, data: { device_path, ...rest } }
 }
 
-function volumeRow(): VolumeRow {
+export const local = (devicePath: string) => exportedAs('local', devicePath)
+
+export function volumeRow(): VolumeRow {
   const { id }: BackupDevice = aDevice()
   const columns = aVolume(id)
   return {

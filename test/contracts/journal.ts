@@ -89,6 +89,18 @@ export function testJournal(adapter: string, open: () => Opened): void {
     assert.deepEqual(journal.unfinished(), [])
   })
 
+  test(`${adapter}: what ended well runs anew where others know that it is to be done once more`, () => {
+    using journal = open()
+    const record = aRecord()
+    const request = aRequest('delete', record)
+    const job = jobOf(journal.accept(aDelivery(request)))
+    journal.end(job.id, { kind: 'done' }, { ...record, status: 'deleted' }, [])
+
+    assert.equal(journal.accept(aDelivery(request)).kind, 'ended-well')
+    assert.equal(journal.accept(aDelivery(request, { isAnew: true })).kind, 'new')
+    assert.equal(journal.accept(aDelivery(request, { isAnew: true })).kind, 'joined')
+  })
+
   test(`${adapter}: what ended in error runs anew, and so does a restore that ended well`, () => {
     using journal = open()
     const record = aRecord()

@@ -119,6 +119,22 @@ export function testDeletes(adapter: string, bench: () => RecordsBench): void {
     assert.equal((await records.backup(parent.id, signal))?.num_dependent_backups, 0)
   })
 
+  test(`${adapter}: a child that was never counted takes nothing off what its parent counts`, async () => {
+    await using records = await bench().open()
+    const parent = newBackup({ status: 'available', num_dependent_backups: 0 })
+    const of = { parent_id: parent.id, project_id: parent.project_id }
+    const [good, failed] = [newBackup(of), newBackup({ ...of, status: 'error' })]
+    for (const one of [parent, good, failed]) await bench().insert('backups', one)
+    const count = async () => (await records.backup(parent.id, signal))?.num_dependent_backups
+
+    await records.finishBackup(good.id, ['creating'], { status: 'available' }, signal)
+    await records.deleteBackup(failed.id, signal)
+    assert.equal(await count(), 1)
+    await records.changeBackup(good.id, null, { status: 'deleting' }, signal)
+    await records.deleteBackup(good.id, signal)
+    assert.equal(await count(), 0)
+  })
+
   test(`${adapter}: a usage that is not there is made by counting what is left`, async () => {
     await using records = await bench().open()
     const project_id = randomUUID()

@@ -42,13 +42,15 @@ export function testServices(adapter: string, bench: () => RecordsBench): void {
     const ofHost = async () =>
       (await bench().rows('services')).filter((row) => row['host'] === host)
 
-    assert.equal(await records.heartbeat(host, signal), false)
+    assert.equal(await records.heartbeat(host, signal), null)
     assert.deepEqual(await records.reportService(service, signal), { disabled: true })
     const [made = {}] = await ofHost()
     const next = { ...service, availabilityZone: 'az2', rpcVersion: '2.4', disabled: false }
     assert.deepEqual(await records.reportService(next, signal), { disabled: true })
-    for (let i = 0; i < 3; i++) assert.equal(await records.heartbeat(host, signal), true)
-    assert.equal(await records.heartbeat(host.toLowerCase(), signal), false)
+    for (let i = 0; i < 3; i++) {
+      assert.deepEqual(await records.heartbeat(host, signal), { disabled: true })
+    }
+    assert.equal(await records.heartbeat(host.toLowerCase(), signal), null)
 
     const { uuid, id, created_at, ...rest } = made
     assert.match(String(uuid), /^[0-9a-f-]{36}$/)
@@ -83,6 +85,18 @@ export function testServices(adapter: string, bench: () => RecordsBench): void {
     const rows = await bench().rows('services')
     assert.equal(told.disabled, false)
     assert.match(String(rows.find((one) => one['host'] === host)?.['uuid']), /^[0-9a-f-]{36}$/)
+  })
+
+  test(`${adapter}: a service was last heard of when its row says so`, async () => {
+    await using records = await bench().open()
+    const binary = `cinder-${randomUUID()}`
+    const row = { binary, report_count: 0, deleted: false }
+    await bench().insert('services', { ...row, host: 'h', updated_at: '2026-11-26 05:00:00' })
+    await bench().insert('services', { ...row, host: 'never' })
+
+    assert.match(String(await records.lastHeartbeat(binary, 'h', signal)), /^2026-11-26.05:00:00/)
+    assert.equal(await records.lastHeartbeat(binary, 'never', signal), null)
+    assert.equal(await records.lastHeartbeat(binary, 'H', signal), null)
   })
 
   test(`${adapter}: the pin is the lowest version by its numbers, of rows that say one`, async () => {

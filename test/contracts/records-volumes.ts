@@ -6,6 +6,7 @@ import type { Columns } from '#src/ports/records.ts'
 import {
   assertRecent,
   madeAt,
+  newBackup,
   newVolume,
   type RecordsBench,
   recordedRows,
@@ -108,6 +109,44 @@ export function testVolumes(adapter: string, bench: () => RecordsBench): void {
         ['c', '4'],
       ])
     }
+  })
+
+  test(`${adapter}: what cinder-volume made for a backup, and no backup names, is a stray`, async () => {
+    await using records = await bench().open()
+    const { id } = newVolume()
+    await bench().insert('volumes', newVolume({ id }))
+    const made = { display_name: `backup-vol-${id}`, use_quota: false, status: 'creating' }
+    const [stray, named] = [newVolume(made), newVolume(made)]
+    const others = [
+      newVolume({ ...made, use_quota: true }), // A user has called it so.
+      newVolume({ ...made, display_name: `backup-vol-${randomUUID()}` }),
+      newVolume({ ...made, display_name: `Backup-Vol-${id}` }),
+      newVolume({ ...made, deleted: true }),
+    ]
+    for (const row of [stray, named, ...others]) await bench().insert('volumes', row)
+    const snapshot = {
+      ...{ id: randomUUID(), volume_id: id, volume_type_id: randomUUID(), use_quota: false },
+      ...{ display_name: `backup-snap-${id}`, deleted: false, created_at: madeAt },
+    }
+    await bench().insert('snapshots', snapshot)
+    const backup = newBackup({ volume_id: id, status: 'available', temp_volume_id: named.id })
+    await bench().insert('backups', backup)
+
+    const found = await records.strayTemporaries(id, signal)
+    assert.deepEqual(
+      found.volumes.map(({ columns }) => [columns['id'], columns['status'], columns['created_at']]),
+      [[stray.id, 'creating', madeAt]],
+    )
+    assert.deepEqual(
+      found.snapshots.map((one) => one.id),
+      [snapshot.id],
+    )
+    assert.equal(found.isInHand, false)
+
+    await bench().insert('backups', newBackup({ volume_id: id }))
+    assert.equal((await records.strayTemporaries(id, signal)).isInHand, true)
+    const none = await records.strayTemporaries(randomUUID(), signal)
+    assert.deepEqual(none, { volumes: [], snapshots: [], isInHand: false })
   })
 
   test(`${adapter}: a type exists unless it was deleted`, async () => {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 
 import type { BackupRecord, BackupStatus } from '#src/domain/backup-record.ts'
+import { recordTime, recordTimeIn } from '#src/lib/time-text.ts'
 import type { Columns } from '#src/ports/records.ts'
 import {
   assertRecent,
@@ -107,6 +108,10 @@ function testBackups(adapter: string, bench: () => RecordsBench): void {
     assert.equal(await records.changeBackup(row.id, null, { status: null }, signal), true)
     assert.equal(await change(['creating'], 'error'), false)
     assert.equal(await change([null], 'error'), true)
+    // Another has made it so already: who asks second is told that it was not he.
+    assert.equal(await change(['creating'], 'error'), false)
+    const finish = { status: 'error', fail_reason: 'error' } as const
+    assert.equal(await records.finishBackup(row.id, ['creating'], finish, signal), false)
 
     const backup = await records.backup(row.id, signal)
     assert.deepEqual([backup?.status, backup?.fail_reason], ['error', 'error'])
@@ -159,6 +164,63 @@ function testBackups(adapter: string, bench: () => RecordsBench): void {
     assert.equal(old?.['deleted'], true)
   })
 
+  test(`${adapter}: a source is held by a later backup of it that is being made`, async () => {
+    await using records = await bench().open()
+    const first = newBackup()
+    const of = { volume_id: first.volume_id, created_at: '2026-11-22T10:11:13Z' }
+    const isHeld = async (id: string) => {
+      const backup = await records.backup(id, signal)
+      return backup !== null && records.isHeldByLater(backup, signal)
+    }
+    const earlier = newBackup({ ...of, created_at: '2026-11-22T10:11:11Z' })
+    const ofSnapshot = newBackup({ ...of, snapshot_id: randomUUID() })
+    const others = [earlier, ofSnapshot, newBackup({ ...of, status: 'error' })]
+    for (const one of [first, newBackup({ created_at: of.created_at }), ...others]) {
+      await bench().insert('backups', one)
+    }
+    assert.equal(await isHeld(first.id), false)
+    const { snapshot_id = null } = ofSnapshot
+    await bench().insert('backups', newBackup(of))
+    const again = newBackup({ ...of, snapshot_id, created_at: '2026-11-22T10:11:14Z' })
+    await bench().insert('backups', again)
+
+    assert.deepEqual([await isHeld(first.id), await isHeld(ofSnapshot.id)], [true, true])
+    assert.equal(await isHeld(again.id), false)
+  })
+
+  test(`${adapter}: what is in the making on no host, or on a silent one, is found`, async () => {
+    await using records = await bench().open()
+    const [ours, alive, silent] = [`ours-${randomUUID()}`, `Alive-${randomUUID()}`, randomUUID()]
+    const service = { binary: 'cinder-backup', report_count: 0, created_at: madeAt, deleted: false }
+    for (const [host, binary, updated_at] of [
+      [alive, service.binary, recordTime()],
+      [silent, service.binary, madeAt],
+      [silent, 'cinder-volume', recordTime()],
+    ] as const) {
+      await bench().insert('services', { ...service, host, binary, updated_at })
+    }
+    const stranded = [
+      newBackup({ host: silent, status: 'creating' }),
+      newBackup({ host: silent, status: 'restoring' }),
+      newBackup({ host: alive.toLowerCase(), status: 'deleting' }),
+      newBackup({ host: null as never, status: 'creating' }),
+    ]
+    const others = [
+      newBackup({ host: alive, status: 'creating' }),
+      newBackup({ host: ours, status: 'creating' }),
+      newBackup({ host: silent, status: 'available' }),
+      newBackup({ host: silent, status: 'deleting', deleted: true }),
+      newBackup({ host: silent, status: 'deleting', updated_at: recordTime() }),
+    ]
+    for (const row of [...stranded, ...others]) await bench().insert('backups', row)
+
+    const found = await records.strandedBackups(ours, recordTimeIn(-600), signal)
+
+    const ids = new Set([...stranded, ...others].map(({ id }) => id))
+    const mine = found.filter(({ id }) => ids.has(id)).map(({ id }) => id)
+    assert.deepEqual(mine.toSorted(), stranded.map(({ id }) => id).toSorted())
+  })
+
   test(`${adapter}: a status is not lost for the characters of the text beside it`, async () => {
     await using records = await bench().open()
     const row = newBackup()
@@ -198,7 +260,12 @@ function testBackups(adapter: string, bench: () => RecordsBench): void {
 
     const finished = await Promise.all(
       children.map(({ id }, i) =>
-        (i % 2 === 0 ? records : other).finishBackup(id, ['creating'], { size: 1 }, signal),
+        (i % 2 === 0 ? records : other).finishBackup(
+          id,
+          ['creating'],
+          { status: 'available' },
+          signal,
+        ),
       ),
     )
     const deleted = await Promise.all(

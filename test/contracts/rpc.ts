@@ -16,7 +16,7 @@ import {
   serving,
   signal,
 } from '../support/bus-under-test.ts'
-import { inbox } from '../support/rabbit.ts'
+import { eventually, inbox } from '../support/rabbit.ts'
 import { testClaim } from './rpc-claim.ts'
 import { testPublisher } from './rpc-publisher.ts'
 
@@ -39,6 +39,33 @@ function testServer(adapter: string, open: (t: TestContext) => Promise<BusUnderT
     const came = [await requests.next(), await requests.next(), await requests.next()]
     const bySource = Object.fromEntries(came.map(({ source, method }) => [source, method]))
     assert.deepEqual(bySource, { topic: 'a', server: 'b', fanout: 'c' })
+  })
+
+  test(`${adapter}: a server knows when nothing of its host waits or is in hand`, async (t) => {
+    const held = Promise.withResolvers<void>()
+    const came = inbox<string>()
+    const bus = await open(t)
+    const server = serverOf(t, bus, 'host-1', publisherOf(t, bus))
+    assert.deepEqual([server.session, await server.isDrained()], [null, false])
+    const handler = async ({ method }: RpcRequest) => {
+      came.put(method)
+      await held.promise
+      return ignored
+    }
+    await server.serve(handler, signal)
+
+    const { session } = server
+    assert.equal(await server.isDrained(), true)
+    await bus.send(bus.controlExchange, `${bus.topic}.host-1`, request('held'))
+    await came.next()
+    assert.equal(await server.isDrained(), false)
+    held.resolve()
+    await eventually(() => server.isDrained(), 'it is done with')
+
+    assert.equal(typeof session, 'number')
+    assert.equal(server.session, session)
+    await server.stop()
+    assert.equal(server.session, null)
   })
 
   test(`${adapter}: what was sent while no server ran waits in the queue`, async (t) => {

@@ -20,13 +20,14 @@ async function opened(rows: ReturnType<typeof cinderRows>, answered: number, dev
     async requestDevice() {
       asked += 1
       if (asked === answered) bench.runner.giveDevice(rows.record.id, aDevice())
+      return null
     },
     async openSource(device: BackupDevice) {
       gave.push(device)
       return {} as VolumeReader
     },
   } as unknown as BlockStorage
-  const waits = { deviceWaitMs, askAgainMs: 20 }
+  const waits = { deviceWaitMs, askAgainMs: 20, earlierAskMs: 20, unheardMs: 20 }
   const volumes = cinderJobVolumes({ storage, records: rows.records, ...waits })
   const failures: unknown[] = []
   const create = async (run: Run) => {
@@ -59,6 +60,63 @@ test('what cinder-volume copies for a backup is asked for once: it may take its 
     assert.equal(asked, 1)
     assert.match(String(failures[0]), /did not make volume .* ready/)
   }
+})
+
+test('a create keeps the first device: a second copy of the volume is one of another moment', async () => {
+  const [first, second] = [aDevice(), aDevice()]
+  const got: unknown[] = []
+  const bench = runnerBench({
+    async create(run, signal) {
+      got.push(await run.device(30_000, signal))
+      bench.runner.giveDevice(run.record().id, second)
+      got.push(await run.device(30_000, signal), await run.keepDevice(aDevice(), signal))
+      got.push(bench.journal.unfinished()[0]?.device)
+      return { record: {} }
+    },
+  })
+  const { id } = bench.ask(aRequest('create')).request.backup.record
+
+  assert.equal(bench.runner.giveDevice(id, first)?.isTaken, true)
+  assert.equal(bench.runner.giveDevice(id, second)?.isTaken, false)
+  await bench.idle()
+  await bench.stop()
+
+  assert.deepEqual(got, [first, first, first, first])
+})
+
+test('what a cinder-volume that lives has not begun to copy is asked for again, what it has is not', async (t) => {
+  const inUse = () =>
+    cinderRows({
+      backup: { status: 'creating' },
+      volume: { previous_status: 'in-use', attach_status: 'attached' },
+    })
+  const [lost, begun, down] = [inUse(), inUse(), inUse()]
+  for (const rows of [lost, begun, down]) {
+    const service = {
+      ...{ id: 7, binary: 'cinder-volume', host: 'storage1@lvm', deleted: false },
+      updated_at: '2026-11-26T05:00:00Z',
+    }
+    rows.tables.services.push(service)
+    let beats = 0
+    const beat = setInterval(() => {
+      beats += 1
+      if (rows !== down) service.updated_at = `2026-11-26T05:00:00.${beats}Z`
+    }, 5)
+    t.after(() => clearInterval(beat))
+  }
+  const { volume_id: id } = begun.record
+  const snapshot = {
+    ...{ display_name: `backup-snap-${id}`, deleted: false, status: 'creating' },
+    ...{ use_quota: false, created_at: new Date().toISOString() },
+  }
+  begun.tables.snapshots.push({ id: 'made', volume_id: id, ...snapshot })
+
+  const again = await opened(lost, 2, 5_000)
+  const once = await opened(begun, 2, 300)
+  const waiting = await opened(down, 2, 300)
+
+  assert.deepEqual([again.asked, again.gave.length, again.failures], [2, 1, []])
+  assert.deepEqual([once.asked, waiting.asked], [1, 1])
 })
 
 test('K-01 a device that never comes is a failure when its time is over', async () => {

@@ -18,12 +18,17 @@ function aCreate(
   { tables, records, record }: ReturnType<typeof cinderRows>,
   came: (BackupDevice | null)[],
   isFirst = true,
+  earlierAskMs = 3_600_000,
 ) {
   const asked: string[] = []
   const opened: BackupDevice[] = []
+  const kept: BackupDevice[] = []
   const done = new Error('opened')
   const storage: Pick<BlockStorage, 'requestDevice' | 'madeDevice' | 'openSource'> = {
-    requestDevice: async ({ record: { id } }) => void asked.push(id),
+    async requestDevice({ record: { id } }) {
+      asked.push(id)
+      return null
+    },
     madeDevice: (made) =>
       'volume' in made
         ? aDevice({ id: made.volume.id })
@@ -41,6 +46,8 @@ function aCreate(
     records,
     deviceWaitMs: 3_600_000,
     askAgainMs: 3_600_000,
+    earlierAskMs,
+    unheardMs: 120_000,
   })
   const waiting: Run = {
     ...{ job, isFirst, log: recordingLog(), record: () => record, change: async () => undefined },
@@ -49,9 +56,13 @@ function aCreate(
       assert.ok(came.length > 0, 'it waits longer than anybody would')
       return came.shift() ?? null
     },
+    async keepDevice(found) {
+      kept.push(found)
+      return found
+    },
   }
   return {
-    ...{ asked, opened, tables },
+    ...{ asked, opened, kept, tables },
     open: () => assert.rejects(volumes.source(waiting, signal), done),
   }
 }
@@ -66,7 +77,7 @@ for (const [kind, column] of [
     const name = `backup-${kind === 'volume' ? 'vol' : 'snap'}-${rows.record.volume_id}`
     const made = { ...aVolume(id), deleted: false, display_name: name, volume_size: 1 }
     rows.tables[`${kind}s`].push({ ...made, volume_id: rows.record.volume_id })
-    const { open, asked, opened } = aCreate(rows, [null], false)
+    const { open, asked, opened, kept } = aCreate(rows, [null], false)
 
     await open()
 
@@ -75,6 +86,8 @@ for (const [kind, column] of [
       opened.map((device) => [device.kind, device.id]),
       [[kind, id]],
     )
+    // The next start must not find another copy in the row.
+    assert.deepEqual(kept, opened)
   })
 }
 
@@ -106,4 +119,28 @@ test('a first start asks at once; a later one leaves time to what was asked befo
   const idle = aCreate(cinderRows(), [device], false)
   await idle.open()
   assert.equal(idle.asked.length, 1)
+})
+
+test('a later start does not ask again while cinder-volume is at work on what was asked for', async () => {
+  const device = aDevice()
+  for (const [made, asks] of [
+    [{ status: 'creating' }, 0],
+    [{ status: 'backing-up' }, 0], // Its backup is about to name it.
+    [{ status: 'error' }, 1],
+    // Of a backup before: whoever made it has ended in the middle.
+    [{ status: 'creating', created_at: '2026-11-22T09:00:00+00:00' }, 1],
+  ] as const) {
+    const rows = cinderRows({ volume: { previous_status: 'in-use' } })
+    const name = `backup-vol-${rows.record.volume_id}`
+    rows.tables.volumes.push({
+      ...aVolume(randomUUID(), { display_name: name, use_quota: false, deleted: false }),
+      ...{ created_at: '2026-11-22T10:11:13+00:00', ...made },
+    })
+    const later = aCreate(rows, [null, null, device], false, 0)
+
+    await later.open()
+
+    assert.equal(later.asked.length, asks, JSON.stringify(made))
+    assert.deepEqual(later.opened, [device])
+  }
 })

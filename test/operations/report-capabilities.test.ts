@@ -99,6 +99,28 @@ test('a store that goes away is told of at once', async () => {
   assert.deepEqual(states, [true, true, false, false])
 })
 
+test('a service that is disabled is told as one that is not usable, whatever its store does', async () => {
+  const { report, sent, stop } = setUp()
+
+  const changes = [
+    () => report.disabledIs(true),
+    () => report.storeIs(true),
+    () => report.disabledIs(false),
+    () => report.storeIs(false),
+    () => report.disabledIs(false),
+  ]
+  for (const [index, change] of changes.entries()) {
+    change()
+    await until(() => sent.length === 2 * (index + 1))
+  }
+  await stop()
+
+  const states = sent
+    .filter(({ to }) => to === 'cinder-scheduler')
+    .map(({ cast }) => (cast.args['capabilities'] as Cast['args'])['backend_state'])
+  assert.deepEqual(states, [false, false, true, false, false])
+})
+
 test('where no scheduler listens, no exchange is made for one', async () => {
   const { report, sent, stop } = setUp({ hasScheduler: false })
 

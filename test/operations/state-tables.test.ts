@@ -4,7 +4,9 @@ import { test } from 'node:test'
 import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import type { RunOperation } from '#src/operations/operation.ts'
 import { aRequest } from '../support/builders.ts'
+import { deviceCases } from '../support/device-cases.ts'
 import { importCases } from '../support/import-cases.ts'
+import { keyCases } from '../support/key-cases.ts'
 import { runnerBench, types } from '../support/runner-bench.ts'
 import { assertEnds, dyingJournal, played, rowsOf } from '../support/state-bench.ts'
 import {
@@ -21,7 +23,7 @@ import {
 } from '../support/state-cases.ts'
 import { cinderRows } from '../support/state-rows.ts'
 
-const allCases = { ...stateCases, ...importCases }
+const allCases = { ...stateCases, ...deviceCases, ...keyCases, ...importCases }
 
 for (const [name, one] of Object.entries(allCases)) {
   test(name, async () => {

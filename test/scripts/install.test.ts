@@ -62,6 +62,13 @@ test('the accelerator is installed where it was built, and found there', async (
   assert.match(await acceleratorOf(destdir), /was built$/m)
 })
 
+async function unpacked(): Promise<string> {
+  const root = mkdtempSync(path.join(destdir, 'packed-'))
+  const { stdout } = await run(path.join(checkout, 'scripts/dist'), [root])
+  await run('tar', ['-xzf', stdout.trim()], {}, root)
+  return path.join(root, path.basename(stdout.trim(), '.tar.gz'))
+}
+
 test('what is packed is all that an installation needs', async () => {
   const root = mkdtempSync(path.join(destdir, 'packed-'))
   const packed = await run(path.join(checkout, 'scripts/dist'), [root])
@@ -124,6 +131,20 @@ test('the unit starts what is installed, under its prefix', async () => {
   )
   const { stdout } = await run(path.join(root, 'opt/agent/bin/cinder-backup-agent'), ['--version'])
   assert.match(stdout, /^\d+\.\d+\.\d+\n$/)
+})
+
+test('so does the unit that attaches, with what was packed too', async () => {
+  for (const installer of [install, path.join(await unpacked(), 'scripts/install')]) {
+    const root = mkdtempSync(path.join(destdir, 'other-'))
+    await run(installer, [], { DESTDIR: root, PREFIX: '/opt/agent' })
+
+    const unit = path.join(root, 'opt/agent/lib/systemd/system/cinder-backup-agent-attach.service')
+    const command = /^ExecStart=(.*?) --user/m.exec(readFileSync(unit, 'utf8'))?.[1] ?? ''
+    assert.equal(command, '/usr/bin/python3 -I -B /opt/agent/lib/cinder-backup-agent/attach')
+    const [python = '', ...words] = command.replace('/opt', `${root}/opt`).split(' ')
+    const { stdout } = await run(python, [...words, '--help'])
+    assert.match(stdout, /^usage: cinder-backup-agent-attach /)
+  }
 })
 
 test('the unit exposes at most 2.0 by the measure of systemd', async () => {

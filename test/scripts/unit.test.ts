@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, test } from 'node:test'
 
+import { namedOptions } from '#src/config/schema.ts'
 import { checkout } from '../support/services.ts'
 
 const folder = mkdtempSync(path.join(tmpdir(), 'cba-unit-'))
@@ -69,6 +70,39 @@ test(`its exposure is at most ${exposureMax.toFixed(1)}, block devices and all`,
 test('without its system call filter it would be more', async () => {
   const open = installed((unit) => unit.replaceAll(/^SystemCallFilter=.*$/gm, ''))
   assert.ok((await exposureOf(open)) > exposureMax)
+})
+
+const attachName = 'cinder-backup-agent-attach.service'
+const attachText = readFileSync(path.join(checkout, 'systemd', attachName), 'utf8')
+
+/** More than the agent: root, devices and the network are its work. */
+const attachExposureMax = 3.5
+
+function attachInstalled(change: (unit: string) => string = (unit) => unit): string {
+  const file = path.join(mkdtempSync(path.join(folder, 'unit-')), attachName)
+  writeFileSync(file, change(attachText))
+  return file
+}
+
+test('systemd-analyze verify has nothing to say of the unit that attaches', async () => {
+  assert.deepEqual(await verified(attachInstalled()), { code: 0, said: '' })
+  const misspelt = attachInstalled((unit) => unit.replace('ProtectHome', 'ProtectHouse'))
+  assert.match((await verified(misspelt)).said, /ProtectHouse/)
+})
+
+test(`its exposure is at most ${attachExposureMax}, root and all`, async () => {
+  const exposure = await exposureOf(attachInstalled())
+  assert.ok(exposure <= attachExposureMax, `${exposure}`)
+  const open = attachInstalled((unit) => unit.replaceAll(/^CapabilityBoundingSet=.*$/gm, ''))
+  assert.ok((await exposureOf(open)) > attachExposureMax)
+})
+
+test('the unit that attaches answers the user of the agent, where the agent asks', () => {
+  assert.equal(/--user (\S+)/.exec(attachText)?.[1], /^User=(.+)$/m.exec(text)?.[1])
+  const runtime = /--runtime %t\/(\S+)/.exec(attachText)?.[1]
+  assert.equal(runtime, /^RuntimeDirectory=(.+)$/m.exec(attachText)?.[1])
+  const socket = namedOptions.find(({ option }) => option === 'attach_socket')?.default
+  assert.equal(socket, `/run/${runtime}/socket`)
 })
 
 test('the watchdog leaves no core with secrets in it', () => {

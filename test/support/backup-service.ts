@@ -14,13 +14,21 @@ const runScript = serviceScript()
 
 let ours: OurPlace | undefined
 
-/** Starts one after the other was stopped: both consume the same queue. */
-export async function takePlace(owner: Owner, name: BackupServiceName): Promise<void> {
+/** Starts one after the other was stopped: both consume the same queue. `settings` are lines that win. */
+export async function takePlace(
+  owner: Owner,
+  name: BackupServiceName,
+  settings: readonly string[] = [],
+): Promise<void> {
   await stopBackupService()
   if (name === 'stock') {
-    await runScript('up', 'cinder-backup')
+    const folder = await mkdtemp(path.join(tmpdir(), 'cba-stock-'))
+    owner.after(() => rm(folder, { recursive: true, force: true }))
+    const file = path.join(folder, 'stock.conf')
+    await writeFile(file, settings.map((line) => `${line}\n`).join(''))
+    await serviceScript({ CBA_CINDER_BACKUP_CONF: file })('up', 'cinder-backup')
   } else {
-    ours = await placeOfOurs(owner)
+    ours = await placeOfOurs(owner, settings)
     await ours.start()
   }
 }

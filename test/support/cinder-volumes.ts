@@ -39,14 +39,24 @@ export async function change(volumeId: string): Promise<string> {
   return sumOf(volumeId)
 }
 
-export const refusedWith = (status: number) => (error: unknown) =>
-  error instanceof CinderRefusal && error.status === status
+export const refusedWith =
+  (...statuses: readonly number[]) =>
+  (error: unknown) =>
+    error instanceof CinderRefusal && statuses.includes(error.status)
 
-export async function backupsInUse(user: CinderUser): Promise<number> {
+type Usage = { readonly in_use: number; readonly reserved: number }
+
+/** What counts against the quotas of backups, with nothing reserved. */
+export async function inUseOf(user: CinderUser): Promise<{ backups: number; gib: number }> {
   const where = `/os-quota-sets/${user.token.projectId}?usage=true`
   const { quota_set } = await user.call('GET', where)
-  return (quota_set as { readonly backups: { readonly in_use: number } }).backups.in_use
+  const { backups, backup_gigabytes: gib } = quota_set as Readonly<Record<string, Usage>>
+  if (backups === undefined || gib === undefined) throw new Error('the quota of backups is missing')
+  if (backups.reserved + gib.reserved > 0) throw new Error('a reservation is left')
+  return { backups: backups.in_use, gib: gib.in_use }
 }
+
+export const backupsInUse = async (user: CinderUser) => (await inUseOf(user)).backups
 
 /** Until it holds; fails with what did not after a minute. */
 export async function eventually(check: () => Promise<void>, pauseMs = 200): Promise<void> {

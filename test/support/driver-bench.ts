@@ -105,6 +105,7 @@ export function driverBench({
         reached: (bytesDone) => void reached.push(bytesDone),
         progress: () => undefined,
         device: async () => null,
+        keepDevice: async (found) => found,
       },
       stop,
     )
@@ -115,6 +116,7 @@ export function driverBench({
   return {
     store,
     contents,
+    operations,
     records,
     /** What the operations noted of their progress. */
     reached,

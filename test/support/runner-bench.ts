@@ -19,6 +19,7 @@ export function runnerBench(
   journal = memoryJournal(),
   rows: Rows = noRows,
   authWaitMs = 0,
+  leftMs = 600_000,
 ) {
   const publisher = recordingPublisher()
   const stop = new AbortController()
@@ -39,6 +40,7 @@ export function runnerBench(
     host: 'host-1',
     jobsMax,
     authWaitMs,
+    leftMs,
     log: recordingLog(),
     maskSecrets: (text) => text.replaceAll('s3cret', '***'),
     moved: () => undefined,

@@ -31,3 +31,23 @@ export function seededDraw(seed: string): Draw {
     },
   }
 }
+
+/** Cards in an order that chance decides; each comes once before any comes again. */
+export type Deck<T> = {
+  /** The next one that fits; null: none of all the cards does. */
+  next(fits?: (card: T) => boolean): T | null
+}
+
+export function seededDeck<T>(cards: readonly T[], draw: Draw): Deck<T> {
+  const left: T[] = []
+  return {
+    next(fits = () => true) {
+      if (!left.some(fits)) {
+        if (!cards.some(fits)) return null
+        const fresh = [...cards]
+        while (fresh.length > 0) left.push(...fresh.splice(draw.below(fresh.length), 1))
+      }
+      return left.splice(left.findIndex(fits), 1)[0] ?? null
+    },
+  }
+}

@@ -14,7 +14,11 @@ import type { Row, StateCase } from './state-cases.ts'
 import { cinderRows, swiftDriver } from './state-rows.ts'
 
 /** Runs a case to its end. */
-export async function played(one: StateCase, journal = memoryJournal()) {
+export async function played(
+  one: StateCase,
+  journal = memoryJournal(),
+  wrapped = (rows: ReturnType<typeof cinderRows>) => rows.records,
+) {
   const { operation, isReady = true, fails, becomes } = one
   const rows = cinderRows({
     ...{ backup: one.backup ?? {}, snapshot: one.snapshot ?? null },
@@ -40,7 +44,7 @@ export async function played(one: StateCase, journal = memoryJournal()) {
         return resetStatus(...given)
       },
     },
-    ...[4, journal, rowsOf(rows, isReady)],
+    ...[4, journal, rowsOf({ records: wrapped(rows) }, isReady)],
   )
   bench.ask(requestOf(one, rows.record))
   await bench.idle()
@@ -64,18 +68,14 @@ function requestOf({ operation, request = {} }: StateCase, record: BackupRecord)
   return aRequest(operation, record, { ...target, ...request })
 }
 
-export function assertEnds(
-  rows: ReturnType<typeof cinderRows>,
-  { operation, ends }: StateCase,
-): void {
+export function assertEnds(rows: ReturnType<typeof cinderRows>, { ends }: StateCase): void {
   assertHas(rows.backup(), ends.backup)
   if (ends.volume !== undefined) assertHas(rows.volume(), ends.volume)
   if (ends.snapshot !== undefined) assertHas(rows.snapshot(), ends.snapshot)
-  const whom =
-    operation === 'restore' && ends.volume?.['status'] === 'error_restoring' && ends.isRefused
-      ? rows.record.volume_id
-      : rows.record.id
-  const messages = (ends.messages ?? []).map((message) => [message, whom])
+  const { id, volume_id: volumeId } = rows.record
+  // A message of a volume in the wrong status names the volume.
+  const whom = (message: string) => (message === '015/027' ? volumeId : id)
+  const messages = (ends.messages ?? []).map((message) => [message, whom(message)])
   assert.deepEqual(rows.messages(), messages)
 }
 

@@ -43,6 +43,7 @@ const notRun: Readonly<Record<string, string>> = {
   'make test': whole,
   'make install': 'would change this machine; test/scripts/install.test.ts does it with DESTDIR',
   'systemctl enable --now cinder-backup-agent': needsManager,
+  'systemctl enable --now cinder-backup-agent-attach': needsManager,
   'systemctl start cinder-backup-agent': needsManager,
   'systemctl reload cinder-backup-agent': needsManager,
   'journalctl -u cinder-backup-agent -f': needsManager,

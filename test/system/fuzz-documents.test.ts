@@ -121,6 +121,7 @@ async function restored(chain: GoldenChain, link: number, roomBytes: number): Pr
     reached: () => undefined,
     progress: () => undefined,
     device: async () => null,
+    keepDevice: async (found) => found,
   }
   try {
     const { extra } = await restore(run, never)

@@ -211,13 +211,13 @@ function accept(tables: Tables, delivery: Delivery): Acceptance {
   return acceptance
 }
 
-function acceptUnseen(tables: Tables, { request, context, replyTo }: Delivery) {
+function acceptUnseen(tables: Tables, { request, context, replyTo, isAnew }: Delivery) {
   const last = tables.lastJob(jobKey(request))
   if (last !== null && last.outcome === null) {
     if (replyTo !== null) tables.addCaller(last.job.id, replyTo)
     return { kind: 'joined', job: tables.refreshToken(last.job, context) } as const
   }
-  const isStillTrue = tables.isStillTrue(request)
+  const isStillTrue = isAnew !== true && tables.isStillTrue(request)
   if (last?.outcome?.kind === 'done' && isStillTrue) {
     for (const event of tables.finalEvents(last.job.id)) tables.addEvent(event)
     if (replyTo !== null) tables.addReply(replyTo, last.outcome)

@@ -3,6 +3,8 @@ import { AgentError } from '../../domain/errors.ts'
 export type DatabaseTls = {
   /** Files. */
   readonly ca: string | null
+  /** A folder of CA certificates; `ca` counts too. */
+  readonly caFolder: string | null
   readonly cert: string | null
   readonly key: string | null
   readonly verifies: 'nothing' | 'certificate' | 'certificate-and-host'
@@ -34,10 +36,11 @@ const kinds: ReadonlyMap<string, DatabaseUrl['kind']> = new Map([
 ])
 
 /**
- * `[database] connection` as SQLAlchemy reads it; the driver after `+` is Python's business. Throws
- * CONFIGURATION_INVALID, without the password.
+ * `[database] connection` as SQLAlchemy reads it; the driver after `+` is Python's business. Of `parameters`, which
+ * are `connection_parameters`, each takes the place of its like in the URL. Throws CONFIGURATION_INVALID,
+ * without the password. Source: oslo_db/sqlalchemy/engines.py, `_extend_url_parameters`.
  */
-export function readDatabaseUrl(url: string): DatabaseUrl {
+export function readDatabaseUrl(url: string, parameters = ''): DatabaseUrl {
   const parts = form.exec(url)
   if (parts === null) {
     throw refused('is not a URL such as mysql+pymysql://cinder:password@host/cinder')
@@ -47,10 +50,12 @@ export function readDatabaseUrl(url: string): DatabaseUrl {
   if (kind === undefined) {
     throw refused(`has the scheme ${scheme}; write mysql+pymysql:// or postgresql://`)
   }
-  const port = Number(portText || (kind === 'mysql' ? 3306 : 5432))
+  const options = new URLSearchParams(query)
+  for (const [name, value] of new URLSearchParams(parameters)) options.set(name, value)
+  const port = Number(portText || options.get('port') || (kind === 'mysql' ? 3306 : 5432))
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw refused('has no good port')
   if (database === '') throw refused('names no database; it ends in /cinder as a rule')
-  const options = new URLSearchParams(query)
+  if (options.getAll('host').length > 1) throw refused('names several hosts; name one')
   const host = host6 ?? host4 ?? options.get('host') ?? ''
   return {
     kind,
@@ -75,14 +80,30 @@ function socketPathOf(kind: string, host: string, options: URLSearchParams): str
   return host === '' ? '/var/run/postgresql' : null
 }
 
-// Source: sqlalchemy/dialects/mysql/pymysql.py (ssl_* become PyMySQL's `ssl`), and pymysql/connections.py,
-// _create_ssl_ctx: without a CA nothing is verified.
+// Each of them alone asks for TLS. Source: sqlalchemy/dialects/mysql/mysqldb.py, `create_connect_args` (ssl_* become
+// the driver's `ssl`, the last two are PyMySQL's own), and pymysql/connections.py, _create_ssl_ctx: without a CA
+// nothing is verified. `ssl_mode` is mysqlclient's.
+const mysqlTlsOptions = [
+  ...['ssl_ca', 'ssl_capath', 'ssl_cert', 'ssl_key', 'ssl_cipher', 'ssl_check_hostname'],
+  ...['ssl_verify_cert', 'ssl_verify_identity'],
+]
+
 function mysqlTls(options: URLSearchParams): DatabaseTls | null {
-  const [ca, cert, key] = [options.get('ssl_ca'), options.get('ssl_cert'), options.get('ssl_key')]
-  if (ca === null && cert === null && key === null && options.get('ssl') !== 'true') return null
-  const checksHost = !/^(false|0|no|off)$/i.test(options.get('ssl_check_hostname') ?? '')
+  const mode = options.get('ssl_mode')?.toUpperCase() ?? ''
+  const isSet = (name: string) => /^(true|1|yes|on)$/i.test(options.get(name) ?? '')
+  const isAsked = mysqlTlsOptions.some((name) => options.has(name))
+  if (!isAsked && !isSet('ssl') && !/^(REQUIRED|VERIFY_CA|VERIFY_IDENTITY)$/.test(mode)) return null
+  const [ca, caFolder] = [options.get('ssl_ca'), options.get('ssl_capath')]
+  const isVerified =
+    ca !== null || caFolder !== null || mode.startsWith('VERIFY') || isSet('ssl_verify_cert')
+  const checksHost =
+    mode !== 'VERIFY_CA' && !/^(false|0|no|off)$/i.test(options.get('ssl_check_hostname') ?? '')
   const verifies = checksHost ? 'certificate-and-host' : 'certificate'
-  return { ca, cert, key, verifies: ca === null ? 'nothing' : verifies, isOptional: false }
+  return {
+    ...{ ca, caFolder, cert: options.get('ssl_cert'), key: options.get('ssl_key') },
+    verifies: isVerified || isSet('ssl_verify_identity') ? verifies : 'nothing',
+    isOptional: false,
+  }
 }
 
 // Source: PostgreSQL 15, libpq, "SSL Support": `require` verifies where there is a root certificate.
@@ -97,6 +118,7 @@ function postgresTls(options: URLSearchParams): DatabaseTls | null {
   }
   return {
     ca,
+    caFolder: null,
     cert: options.get('sslcert'),
     key: options.get('sslkey'),
     verifies: known ?? (ca === null || mode === 'prefer' ? 'nothing' : 'certificate'),

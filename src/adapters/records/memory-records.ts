@@ -9,7 +9,9 @@ import {
   backupBinary,
   backupOf,
   columnsOf,
+  countedStatuses,
   deletion,
+  inTheMaking,
   messageRow,
   metadataOf,
   newRow,
@@ -19,6 +21,8 @@ import {
   serviceChange,
   serviceRow,
   snapshotOf,
+  strandedAmong,
+  temporaryNames,
   usageRow,
   versionPinsOf,
   volumeOf,
@@ -123,7 +127,9 @@ function backupRecords(tables: MemoryTables, times: RecordTimes) {
   const countDependent = (id: string, by: 1 | -1) => {
     const parent = rowOf(backups, id)
     const count = Number(parent?.['num_dependent_backups'] ?? 0)
-    if (parent === null || (by < 0 && count < 1)) return
+    const isCounted = ({ status }: Row) => countedStatuses.some((one) => one === status)
+    const children = backups.filter((row) => row['parent_id'] === id && isThere(row))
+    if (parent === null || (by < 0 && count <= children.filter(isCounted).length)) return
     change(parent, null, { num_dependent_backups: count + by })
   }
 
@@ -141,6 +147,26 @@ function backupRecords(tables: MemoryTables, times: RecordTimes) {
       })
       const order = (row: Row) => `${row['created_at'] ?? ''} ${row['id']}`
       return wanted.toSorted((a, b) => (order(a) < order(b) ? -1 : 1)).map(read)
+    },
+    isHeldByLater: async ({ id, created_at, ...of }, signal) => {
+      signal.throwIfAborted()
+      const since = utcTime(created_at ?? '')
+      const isSource = (row: Row) =>
+        row['volume_id'] === of.volume_id && (row['snapshot_id'] ?? null) === of.snapshot_id
+      return backups.some((row) => {
+        const isMade = row['status'] === 'creating' && isThere(row) && row['id'] !== id
+        const time = utcTime(String(row['created_at'] ?? ''))
+        return isMade && isSource(row) && since !== null && time !== null && time > since
+      })
+    },
+    strandedBackups: async (host, since, signal) => {
+      signal.throwIfAborted()
+      const services = tables.services.filter((row) => row['binary'] === backupBinary)
+      const isStranded = strandedAmong(services.filter(isThere), host, since)
+      return backups
+        .filter((row) => isThere(row) && inTheMaking.some((status) => status === row['status']))
+        .filter(isStranded)
+        .map(read)
     },
     changeBackup: async (id, from, changes, signal) => {
       signal.throwIfAborted()
@@ -194,7 +220,7 @@ function giveQuotaBack(tables: MemoryTables, backup: BackupRecord, times: Record
 }
 
 function volumeRecords(tables: MemoryTables) {
-  const { volumes, snapshots } = tables
+  const { volumes, snapshots, backups } = tables
   return {
     volume: async (id, signal) => {
       signal.throwIfAborted()
@@ -235,6 +261,24 @@ function volumeRecords(tables: MemoryTables) {
       signal.throwIfAborted()
       return change(rowOf(snapshots, id), from, { status })
     },
+    strayTemporaries: async (volumeId, signal) => {
+      signal.throwIfAborted()
+      const strays = (table: 'volumes' | 'snapshots', column: string) => {
+        const named = new Set(backups.map((row) => row[column]))
+        const name = temporaryNames[table](volumeId)
+        const isOne = (row: Row) => row['display_name'] === name && row['use_quota'] === false
+        return tables[table].filter((row) => isThere(row) && isOne(row) && !named.has(row['id']))
+      }
+      const volumeRows = strays('volumes', 'temp_volume_id')
+      const snapshotRows = strays('snapshots', 'temp_snapshot_id')
+      const isCreating = (row: Row) => row['volume_id'] === volumeId && row['status'] === 'creating'
+      const isAny = volumeRows.length + snapshotRows.length > 0
+      return {
+        volumes: volumeRows.map((row) => volumeOf({ ...row }, {}, {})),
+        snapshots: snapshotRows.map((row) => snapshotOf({ ...row })),
+        isInHand: isAny && backups.some((row) => isThere(row) && isCreating(row)),
+      }
+    },
     attachmentsOf: async (volumeId, host, signal) => {
       signal.throwIfAborted()
       return tables.volume_attachment
@@ -269,10 +313,15 @@ function serviceRecords(tables: MemoryTables, times: RecordTimes) {
     heartbeat: async (host, signal) => {
       signal.throwIfAborted()
       const row = ours(host)
-      if (row === undefined) return false
+      if (row === undefined) return null
       const count = Number(row['report_count'] ?? 0) + 1
       Object.assign(row, { report_count: count, updated_at: recordTime() })
-      return true
+      return { disabled: row['disabled'] === true }
+    },
+    lastHeartbeat: async (binary, host, signal) => {
+      signal.throwIfAborted()
+      const { updated_at: at = null } = ofBinary(binary).find((row) => row['host'] === host) ?? {}
+      return at === null ? null : String(at)
     },
     versionPins: async (binary, signal) => {
       signal.throwIfAborted()

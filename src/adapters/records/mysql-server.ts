@@ -22,8 +22,14 @@ const failures: Readonly<Record<Exclude<SqlFailure, 'no'>, readonly number[]>> =
     1213, // Deadlock; Galera also at COMMIT.
     1020, // Record has changed since last read (MariaDB with innodb_snapshot_isolation).
     1614, // Deadlock in XA.
+    3101, // Group replication: another node was first.
   ],
   away: [
+    1021, // The disk is full; where InnoDB meets that, it says that a table is.
+    1114,
+    1037, // Out of memory.
+    1038,
+    1041,
     1040, // Too many connections.
     1047, // WSREP: the node is not in its cluster.
     1053, // Shutdown in progress.
@@ -44,6 +50,7 @@ const failures: Readonly<Record<Exclude<SqlFailure, 'no'>, readonly number[]>> =
     1226, // Too much of a resource of this user.
     1290, // Runs with --read-only: the other node is the writer.
     1317, // Query interrupted.
+    1792, // Reads only, by the session's default: the other node is the writer.
     1836, // Read only mode.
     1927, // Connection was killed.
     1969, // max_statement_time.
@@ -53,14 +60,20 @@ const failures: Readonly<Record<Exclude<SqlFailure, 'no'>, readonly number[]>> =
     2013,
     2055,
     3024, // max_execution_time.
+    3100, // Group replication: the node is not in its group.
     4031, // Disconnected for inactivity.
+    9001, // ProxySQL reaches no server.
   ],
   there: [1062],
   schema: [1054, 1146],
 }
 
 /** MySQL, MariaDB and Galera. */
-export function mysqlServer(url: DatabaseUrl, statementMs: number): SqlServer {
+export function mysqlServer(
+  url: DatabaseUrl,
+  statementMs: number,
+  wsrepSyncWait: number | null = null,
+): SqlServer {
   const tls = url.tls === null ? null : tlsOptions(url.tls)
   return {
     connect: async (signal) => {
@@ -72,7 +85,9 @@ export function mysqlServer(url: DatabaseUrl, statementMs: number): SqlServer {
       )
       try {
         // As oslo.db does: what does not fit a column is an error. Backslashes escape then.
-        await connection.run("SET SESSION sql_mode = 'TRADITIONAL'", [])
+        // A statement alone is a transaction, whatever the server's default is.
+        const galera = wsrepSyncWait === null ? '' : `, wsrep_sync_wait = ${wsrepSyncWait}`
+        await connection.run(`SET SESSION sql_mode = 'TRADITIONAL', autocommit = 1${galera}`, [])
         return connection
       } catch (error) {
         connection.destroy()
@@ -99,7 +114,9 @@ function mysqlDriver(url: DatabaseUrl, tls: TlsOptions | null, socket: Socket): 
     connectTimeout: 0, // Ours counts.
     dateStrings: true, // Naive UTC: no zone may touch them.
     flags: ['FOUND_ROWS'], // An UPDATE that finds its row has done its work, also where all was so before.
-    ...(tls === null ? {} : { ssl: tls }),
+    // A copy, by which the driver finds no session of another connection: a server that takes one up again
+    // shows no certificate, and every connection but the first would be refused for it.
+    ...(tls === null ? {} : { ssl: { ...tls } }),
   })
   connection.on('error', () => undefined) // The statement that needs it hears of it.
   return {

@@ -13,7 +13,6 @@ const again = new Set(['40P01', '40001', '55P03', '25P02'])
 const schema = new Set(['42P01', '42703'])
 const away = new Set([
   '25006', // Read only: the other node is the writer.
-  '53300', // Too many connections.
   '57014', // Statement cancelled by a time limit of the server.
   '57P01',
   '57P02',
@@ -89,6 +88,7 @@ function failureOf(error: unknown): SqlFailure {
   if (again.has(code)) return 'again'
   if (code === '23505') return 'there'
   if (schema.has(code)) return 'schema'
-  if (away.has(code) || /^08/.test(code) || isSocketFailure(error)) return 'away'
+  // Class 53 is what the server has not enough of now: disk, memory, connections.
+  if (away.has(code) || /^(08|53)/.test(code) || isSocketFailure(error)) return 'away'
   return lost.test((error as Error).message) ? 'away' : 'no'
 }

@@ -1,6 +1,6 @@
 // What rows mean, and what new ones hold: the same in the database and in memory.
 
-import type { BackupRecord } from '../../domain/backup-record.ts'
+import type { BackupRecord, BackupStatus } from '../../domain/backup-record.ts'
 import type { Json } from '../../domain/json.ts'
 import { recordTime, recordTimeIn } from '../../lib/time-text.ts'
 import type {
@@ -62,6 +62,24 @@ export function backupOf(row: Columns, metadata: Readonly<Record<string, string>
   }
 }
 
+/** In which a backup has ended well, and so is counted by its parent. One that is deleted takes itself off. */
+export const countedStatuses: readonly BackupStatus[] = ['available', 'restoring']
+export const inTheMaking = ['creating', 'restoring', 'deleting'] as const
+
+/** Whether a row that is in the making is nobody's: of no host, or of one that is silent, and not ours. */
+export function strandedAmong(
+  services: readonly Columns[],
+  ourHost: string,
+  since: string,
+): (row: Columns) => boolean {
+  const sinceMs = Date.parse(since)
+  const isFresh = ({ updated_at, created_at }: Columns) =>
+    Date.parse(String(updated_at ?? created_at)) >= sinceMs
+  const alive = new Set<Json | undefined>(services.filter(isFresh).map(({ host }) => host))
+  alive.add(ourHost)
+  return (row) => !isFresh(row) && !alive.has(row['host'])
+}
+
 /** What of a change is columns; id and metadata are none. */
 export function columnsOf({ id, metadata, ...columns }: Partial<BackupRecord>): Columns {
   return columns
@@ -94,6 +112,12 @@ export function snapshotOf(columns: Columns): SnapshotRow {
     status: textOf(columns['status']),
     columns,
   }
+}
+
+/** Source: cinder/volume/driver.py, `_create_temp_volume` and `_create_temp_snapshot`. */
+export const temporaryNames = {
+  volumes: (volumeId: string) => `backup-vol-${volumeId}`,
+  snapshots: (volumeId: string) => `backup-snap-${volumeId}`,
 }
 
 export function attachmentOf(row: Columns): AttachmentRow {

@@ -75,12 +75,18 @@ export async function insertRow(
   await statements.insertInto(table).values(columns.toSql(table, row)).execute()
 }
 
+/** PostgreSQL takes no more than 65,535 values in a statement, and a long list is slow anywhere. */
+const ownersMax = 1000
+
 export async function readMetadata(
   session: Session,
   table: MetadataTable,
   ownerIds: readonly string[],
 ): Promise<ReadonlyMap<string, Record<string, string>>> {
-  const rows = await metadataRows(session, table, ownerIds)
+  const rows: Columns[] = []
+  for (let from = 0; from < ownerIds.length; from += ownersMax) {
+    rows.push(...(await metadataRows(session, table, ownerIds.slice(from, from + ownersMax))))
+  }
   const byOwner = Map.groupBy(rows, (row) => String(row[ownerColumn[table]]))
   return new Map(ownerIds.map((id) => [id, metadataOf(byOwner.get(id) ?? [])]))
 }

@@ -15,9 +15,16 @@ import {
 import { insertRow, rowOf, setById } from './sql-rows.ts'
 import type { Session, SqlSessions } from './sql-session.ts'
 
-type ServiceRecords = Pick<Records, 'addMessage' | 'reportService' | 'heartbeat' | 'versionPins'>
+type ServiceRecords = Pick<
+  Records,
+  'addMessage' | 'reportService' | 'heartbeat' | 'lastHeartbeat' | 'versionPins'
+>
 
-export function sqlServices({ run, transact }: SqlSessions, times: RecordTimes): ServiceRecords {
+export function sqlServices(
+  { run, transact }: SqlSessions,
+  beats: Pick<SqlSessions, 'run'>,
+  times: RecordTimes,
+): ServiceRecords {
   return {
     addMessage: (message, signal) => {
       const id = randomUUID() // One for all tries.
@@ -45,9 +52,9 @@ export function sqlServices({ run, transact }: SqlSessions, times: RecordTimes):
     },
 
     heartbeat: (host, signal) =>
-      run(`write the heartbeat of ${host}`, signal, async (session) => {
+      beats.run(`write the heartbeat of ${host}`, signal, async (session) => {
         const row = await ourRow(session, host)
-        if (row === null) return false
+        if (row === null) return null
         const { statements, columns } = session
         const { numUpdatedRows } = await statements
           .updateTable('services')
@@ -58,7 +65,14 @@ export function sqlServices({ run, transact }: SqlSessions, times: RecordTimes):
           .where('id', '=', row['id'])
           .where('deleted', '=', false)
           .executeTakeFirstOrThrow()
-        return numUpdatedRows > 0n
+        return numUpdatedRows > 0n ? { disabled: row['disabled'] === true } : null
+      }),
+
+    lastHeartbeat: (binary, host, signal) =>
+      run(`read the heartbeat of ${host}`, signal, async (session) => {
+        const row = (await servicesOf(session, binary)).find((one) => one['host'] === host)
+        const { updated_at: at = null } = row ?? {}
+        return at === null ? null : String(at)
       }),
 
     versionPins: (binary, signal) =>
@@ -68,7 +82,8 @@ export function sqlServices({ run, transact }: SqlSessions, times: RecordTimes):
   }
 }
 
-async function servicesOf(
+/** The rows of a binary's services, the deleted left out. */
+export async function servicesOf(
   { statements, columns }: Session,
   binary: string,
 ): Promise<readonly Columns[]> {

@@ -33,6 +33,8 @@ export interface SqlSessions {
   run<T>(what: string, signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T>
   /** Runs them as one transaction. */
   transact<T>(what: string, signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T>
+  /** The same on connections of its own; an outage is told once for all. */
+  on(pool: SqlPool): SqlSessions
 }
 
 /** As oslo.db: after so many deadlocks it is no longer chance. */
@@ -56,12 +58,13 @@ export function sqlSessions(
   let answers = 0
 
   const attempt = async <T>(
+    from: SqlPool,
     signal: AbortSignal,
     isRepeated: boolean,
     isTransaction: boolean,
     work: (session: Session) => Promise<T>,
   ): Promise<T> =>
-    pool.use(signal, async (connection) => {
+    from.use(signal, async (connection) => {
       const statements = statementsOn(connection, server)
       columns ??= await readTableColumns(statements, server)
       const session = { statements, columns, isRepeated }
@@ -80,6 +83,7 @@ export function sqlSessions(
   }
 
   const persist = async <T>(
+    from: SqlPool,
     what: string,
     signal: AbortSignal,
     isTransaction: boolean,
@@ -102,7 +106,7 @@ export function sqlSessions(
     try {
       const start = () => {
         answersBefore = answers
-        return attempt(signal, isRepeated, isTransaction, work)
+        return attempt(from, signal, isRepeated, isTransaction, work)
       }
       const result = await retry(start, {
         policy: forEver(backoffMsMax),
@@ -123,13 +127,12 @@ export function sqlSessions(
     }
   }
 
-  return {
-    open: async (signal) => {
-      await persist('connect to', signal, false, async () => undefined)
-    },
-    run: (what, signal, work) => persist(what, signal, false, work),
-    transact: (what, signal, work) => persist(what, signal, true, work),
-  }
+  const on = (from: SqlPool): SqlSessions => ({
+    ...{ open: (signal) => persist(from, 'connect to', signal, false, async () => undefined), on },
+    run: (what, signal, work) => persist(from, what, signal, false, work),
+    transact: (what, signal, work) => persist(from, what, signal, true, work),
+  })
+  return on(pool)
 }
 
 function forEver(backoffMsMax: number): RetryPolicy {

@@ -1,5 +1,5 @@
-import type { Records } from '../../ports/records.ts'
-import { attachmentOf, snapshotOf, volumeOf } from './record-rows.ts'
+import type { Columns, Records } from '../../ports/records.ts'
+import { attachmentOf, snapshotOf, temporaryNames, volumeOf } from './record-rows.ts'
 import { changeRow, deleteMetadata, readMetadata, rowOf, writeMetadata } from './sql-rows.ts'
 import type { Session, SqlSessions } from './sql-session.ts'
 
@@ -12,6 +12,7 @@ type VolumeRecords = Pick<
   | 'volumeTypeExists'
   | 'snapshot'
   | 'changeSnapshot'
+  | 'strayTemporaries'
   | 'attachmentsOf'
 >
 
@@ -62,6 +63,19 @@ export function sqlVolumes({ run, transact }: SqlSessions): VolumeRecords {
         changeRow(session, 'snapshots', id, from, { status }),
       ),
 
+    strayTemporaries: (volumeId, signal) =>
+      run(`look for what is temporary of volume ${volumeId}`, signal, async (session) => {
+        const volumes = await straysOf(session, 'volumes', volumeId)
+        const snapshots = await straysOf(session, 'snapshots', volumeId)
+        const isAny = volumes.length + snapshots.length > 0
+        return {
+          volumes: volumes.map((row) => volumeOf(row, {}, {})),
+          snapshots: snapshots.map(snapshotOf),
+          // Asked for last: whatever is found was made for a backup that there was by then.
+          isInHand: isAny && (await isBackedUp(session, volumeId)),
+        }
+      }),
+
     attachmentsOf: (volumeId, host, signal) =>
       run(`read the attachments of volume ${volumeId}`, signal, async (session) => {
         const rows = await session.statements
@@ -78,6 +92,50 @@ export function sqlVolumes({ run, transact }: SqlSessions): VolumeRecords {
           .filter((row) => row.attached_host === host) // MySQL takes `Host` for `host`.
       }),
   }
+}
+
+/** No index leads to them, so they are looked for seldom. */
+async function straysOf(
+  { statements, columns }: Session,
+  table: 'volumes' | 'snapshots',
+  volumeId: string,
+): Promise<readonly Columns[]> {
+  const name = temporaryNames[table](volumeId)
+  const found = await statements
+    .selectFrom(table)
+    .selectAll()
+    .where('display_name', '=', name)
+    .where('deleted', '=', false)
+    .orderBy('id')
+    .execute()
+  const rows = found
+    .map((row) => columns.fromSql(table, row))
+    .filter((row) => row['display_name'] === name && row['use_quota'] === false)
+  if (rows.length === 0) return []
+  const column = table === 'volumes' ? 'temp_volume_id' : 'temp_snapshot_id'
+  const named = await statements
+    .selectFrom('backups')
+    .select(column)
+    .where(
+      column,
+      'in',
+      rows.map(({ id }) => id),
+    )
+    .execute()
+  const ids = new Set(named.map((row) => row[column]))
+  return rows.filter(({ id }) => !ids.has(id))
+}
+
+async function isBackedUp({ statements }: Session, volumeId: string): Promise<boolean> {
+  const row = await statements
+    .selectFrom('backups')
+    .select('id')
+    .where('volume_id', '=', volumeId)
+    .where('status', '=', 'creating')
+    .where('deleted', '=', false)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
 }
 
 /** No two may write the metadata of a volume at once: its tables have no unique key. */

@@ -36,6 +36,8 @@ export type MemoryBus = {
   goDown(): void
   comeBack(): void
   readonly isUp: boolean
+  /** How often it was down. */
+  readonly outages: number
 }
 
 /** With the moment after which nobody gets it any more. */
@@ -49,7 +51,7 @@ const downPollMs = 10
 export function memoryBus(): MemoryBus {
   const queues = new Map<string, Queue>()
   const bindings = new Map<string, Set<string>>()
-  let isUp = true
+  let [isUp, outages] = [true, 0]
 
   const queueOf = (name: string): Queue => {
     const queue = queues.get(name) ?? { messages: [], consumers: [] }
@@ -90,6 +92,9 @@ export function memoryBus(): MemoryBus {
     get isUp() {
       return isUp
     },
+    get outages() {
+      return outages
+    },
     declareQueue: (name) => void queueOf(name),
     deleteQueue: (name) => void queues.delete(name),
     bind: (name, exchange, routingKey) => {
@@ -103,8 +108,7 @@ export function memoryBus(): MemoryBus {
       for (const target of targets) {
         const queue = queueOf(target)
         const { body, properties } = message
-        const lifeMs = Number(properties.expiration ?? Number.POSITIVE_INFINITY)
-        const expiresAtMs = monotonicMs() + lifeMs
+        const expiresAtMs = expiryOf(properties)
         queue.messages.push({ body, properties, redelivered: false, expiresAtMs })
         deliver(queue)
       }
@@ -124,6 +128,7 @@ export function memoryBus(): MemoryBus {
     get: (name) => liveQueue(name)?.messages.shift() ?? null,
     count: (name) => liveQueue(name)?.messages.length ?? 0,
     goDown: () => {
+      if (isUp) outages += 1
       isUp = false
     },
     comeBack: () => {
@@ -131,6 +136,10 @@ export function memoryBus(): MemoryBus {
       for (const queue of queues.values()) deliver(queue)
     },
   }
+}
+
+function expiryOf({ expiration }: OutgoingMessage['properties']): number {
+  return monotonicMs() + Number(expiration ?? Number.POSITIVE_INFINITY)
 }
 
 /** Those behind a message that lives on are found when it is gone, as in RabbitMQ. */

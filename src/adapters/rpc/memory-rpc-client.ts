@@ -25,7 +25,7 @@ export function memoryRpcClient(
   })
   const lines = {
     link: memoryLink(bus, closing.signal),
-    replies: { name, ready: async () => {}, whyNot: () => null },
+    replies: { name, ready: async () => {}, whyNot: () => null, losses: 0 },
   }
   return osloClient(
     () => lines,

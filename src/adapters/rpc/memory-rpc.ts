@@ -84,6 +84,11 @@ export function memoryRpcServer(
       intake = requestIntake(options, handler, publisher, log, ending.signal)
       rearrange()
     },
+    get session() {
+      return bus.isUp && intake !== null && wanted.current().has('server') ? bus.outages + 1 : null
+    },
+    isDrained: async () =>
+      bus.isUp && intake !== null && bus.count(subscriptions[1].queue) === 0 && intake.isIdle(),
     takeShared: wanted.takeShared,
     stop,
     [Symbol.asyncDispose]: async () => {

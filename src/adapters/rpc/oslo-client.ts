@@ -13,6 +13,8 @@ export type ReplyQueue = {
   ready(signal: AbortSignal): Promise<void>
   /** Why it is not consumed, where that is known. */
   whyNot(): AgentError | null
+  /** How often its connection was lost. */
+  readonly losses: number
 }
 
 /** What a client needs of a bus. */
@@ -43,6 +45,7 @@ export function osloClient(
       const until = AbortSignal.any([signal, closing.signal, limits.signal])
       const send = async () => {
         await replies.ready(until) // An answer must find its queue.
+        limits.begins()
         const message = encodeCall(controlExchange, target, call, {
           replyTo: { kind: 'oslo', queue: replies.name, msgId, monitorSeconds: secondsOf(options) },
           uniqueId: newUniqueId(),
@@ -71,8 +74,9 @@ function callLimits(what: string, { timeoutMs, monitorMs }: CallOptions, replies
   const over = new AbortController()
   const endMs = monotonicMs() + timeoutMs
   let isSent = false
+  let lossesBefore = replies.losses
   const fail = (code: 'CALL_TIMED_OUT' | 'BROKER_UNAVAILABLE', text: string) =>
-    over.abort(new AgentError(code, text))
+    over.abort(new AgentError(code, text, { broker_lost: replies.losses > lossesBefore }))
 
   delay(timeoutMs, over.signal).then(
     () => {
@@ -102,6 +106,9 @@ function callLimits(what: string, { timeoutMs, monitorMs }: CallOptions, replies
   return {
     signal: over.signal,
     leftMs: () => endMs - monotonicMs(),
+    begins: () => {
+      lossesBefore = replies.losses
+    },
     sent: (pending: PendingCall) => {
       isSent = true
       if (monitorMs !== null) void watch(pending, monitorMs)

@@ -16,6 +16,13 @@ const lossesPerMinuteMax = 2
 /** The same complaint is repeated after this time, so that the log of a long outage shows it. */
 const repeatMs = 600_000
 
+/**
+ * Cinder's services send as soon as the broker is back, and what finds no queue is lost: who takes
+ * requests tries often while an outage is young, whatever the options say of the growing waits.
+ */
+const urgentRetryMs = 250
+const urgentMs = 120_000
+
 /** How long declaring and subscribing may take on a connection that is open. */
 const setUpMsMax = 60_000
 
@@ -34,6 +41,9 @@ export type Session = {
 
 export type SetUp = (session: Session) => Promise<void>
 
+/** `urgent`: what happens while this connection is away is lost. */
+type Urgency = 'usual' | 'urgent'
+
 /**
  * Keeps one connection to the broker, for ever: over the shuffled hosts in turn, with growing waits
  * between the rounds, preparing each new connection by `setUp`. A refused login is tried again too,
@@ -46,6 +56,7 @@ export function keepConnected(
   role: string,
   setUp: SetUp,
   log: Log,
+  urgency: Urgency = 'usual',
 ): {
   readonly end: () => Promise<void>
   /** Why there is no connection now; null where there is one, or none was tried to its end. */
@@ -53,9 +64,10 @@ export function keepConnected(
 } {
   const stop = new AbortController()
   let last: AgentError | null = null
-  const running = connectForEver(transport, role, setUp, log, stop.signal, (error) => {
+  const onChange = (error: AgentError | null) => {
     last = error
-  })
+  }
+  const running = connectForEver(transport, role, setUp, log, urgency, stop.signal, onChange)
   return {
     whyNot: () => last,
     end: async () => {
@@ -70,10 +82,12 @@ async function connectForEver(
   role: string,
   setUp: SetUp,
   log: Log,
+  urgency: Urgency,
   signal: AbortSignal,
   onChange: (error: AgentError | null) => void,
 ): Promise<void> {
   const report = connectionReport(role, log)
+  let lostAtMs = Number.NEGATIVE_INFINITY
   let hosts = shuffled(transport.hosts)
   let failures = 0
   let isReturn = false
@@ -95,9 +109,12 @@ async function connectForEver(
     if (signal.aborted) return
     onChange(error)
     failures += 1
+    if (failures === 0) lostAtMs = monotonicMs()
     if (failures % hosts.length === 0) isReturn = true // A connection that worked, or a whole round.
     if (transport.rabbit.kombuFailoverStrategy === 'shuffle') hosts = shuffled(hosts)
-    const retryMs = waitMs(transport.rabbit, failures, hosts.length)
+    const usualMs = waitMs(transport.rabbit, failures, hosts.length)
+    const isUrgent = urgency === 'urgent' && monotonicMs() - lostAtMs < urgentMs
+    const retryMs = isUrgent && failures > 0 ? Math.min(usualMs, urgentRetryMs) : usualMs
     report.lost(error, retryMs)
     await delay(retryMs, signal).catch(() => {}) // The loop's condition sees the end.
   }

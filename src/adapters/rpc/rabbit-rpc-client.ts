@@ -68,6 +68,7 @@ function keepReplyQueue(
   const { rabbit } = transport
   const { declare } = declarer(mode, log)
   let isEnding = false
+  let losses = 0
   let current: Channel | null = null
   let next = Promise.withResolvers<Channel>()
 
@@ -92,15 +93,19 @@ function keepReplyQueue(
     session.signal.throwIfAborted()
     session.signal.addEventListener('abort', () => {
       current = null
+      losses += 1
       next = Promise.withResolvers()
     })
     current = channel
     next.resolve(channel)
   }
-  const connection = keepConnected(transport, 'replies', setUp, log)
+  const connection = keepConnected(transport, 'replies', setUp, log, 'urgent')
   return {
     name,
     whyNot: connection.whyNot,
+    get losses() {
+      return losses
+    },
     ready: async (signal) => {
       await orAborted(Promise.resolve(current ?? next.promise), signal)
     },

@@ -51,7 +51,7 @@ export function connectRabbitServer(
   const fanoutId = randomUUID().replaceAll('-', '') // One name for the life of the process.
   const topology = serverTopology(transport.rabbit, { controlExchange, topic, host }, fanoutId)
   const ending = new AbortController()
-  let subscription: Subscribed | null = null
+  const taking = takingSession()
   let serving: { readonly intake: Intake; readonly end: () => Promise<void> } | null = null
   let stopping: Promise<void> | null = null
 
@@ -59,14 +59,14 @@ export function connectRabbitServer(
     log,
     () => {
       // A refusal closes the channel, and that gives the session up by itself.
-      subscription?.want(wanted.current()).catch(() => {})
+      taking.last?.want(wanted.current()).catch(() => {})
     },
     ending.signal,
   )
   const stop = async () => {
     wanted.stop()
     if (serving === null) return
-    const last = subscription
+    const { last } = taking
     if (last !== null) await atMost(stopMsMax, last.want(wanted.current()))
     await serving.intake.idle()
     if (last !== null && topology.ownsFanoutQueue) {
@@ -93,7 +93,7 @@ export function connectRabbitServer(
       )
       const setUp = async (session: Session) => {
         try {
-          subscription = await subscribe(session)
+          taking.begin(session, await subscribe(session))
           first.resolve()
         } catch (cause) {
           const error = session.reason() ?? cause
@@ -101,7 +101,7 @@ export function connectRabbitServer(
           throw error
         }
       }
-      serving = { intake, ...keepConnected(transport, 'consume', setUp, log) }
+      serving = { intake, ...keepConnected(transport, 'consume', setUp, log, 'urgent') }
       try {
         await orAborted(first.promise, signal)
       } catch (error) {
@@ -109,6 +109,11 @@ export function connectRabbitServer(
         throw error
       }
     },
+    get session() {
+      return wanted.current().has('server') ? taking.count : null
+    },
+    isDrained: async () =>
+      (await taking.isEmpty(topology.serverQueue)) && serving?.intake.isIdle() === true,
     takeShared: wanted.takeShared,
     stop: stopOnce,
     [Symbol.asyncDispose]: async () => {
@@ -123,6 +128,37 @@ export function connectRabbitServer(
 type Subscribed = {
   readonly channel: Channel
   readonly want: (sources: ReadonlySet<RequestSource>) => Promise<void>
+}
+
+/** Which session has consumers now, and how many had. */
+function takingSession() {
+  let sessions = 0
+  let signal: AbortSignal | null = null
+  let last: Subscribed | null = null
+  const isTaking = () => signal !== null && !signal.aborted
+  return {
+    begin: (session: Session, subscribed: Subscribed) => {
+      sessions += 1
+      signal = session.signal
+      last = subscribed
+    },
+    get last() {
+      return last
+    },
+    /** Null while there is none. */
+    get count() {
+      return isTaking() ? sessions : null
+    },
+    isEmpty: async (queue: string): Promise<boolean> => {
+      if (last === null || !isTaking()) return false
+      try {
+        const { messageCount } = await last.channel.checkQueue(queue)
+        return messageCount === 0
+      } catch {
+        return false // The queue or the connection is gone: another session will tell.
+      }
+    },
+  }
 }
 
 /** Declares and consumes on each new session; what it is given lasts over all of them. */

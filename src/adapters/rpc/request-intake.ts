@@ -44,6 +44,8 @@ export type Intake = {
   readonly take: (incoming: Incoming) => Promise<Settlement>
   /** Resolves when no delivery is in hand. */
   readonly idle: () => Promise<void>
+  /** Whether none is. */
+  readonly isIdle: () => boolean
   /** Resolves when no answer is on its way. */
   readonly answered: () => Promise<void>
 }
@@ -124,6 +126,7 @@ export function requestIntake(
     idle: async () => {
       while (inHand.size > 0) await Promise.allSettled(inHand)
     },
+    isIdle: () => inHand.size === 0,
     answered: async () => {
       await Promise.all(answers)
     },

@@ -3,8 +3,8 @@ import os from 'node:os'
 import type { JsonObject } from '../../domain/json.ts'
 
 /**
- * What cinder-volume is told of the host that attaches a volume, `ip` being its `my_ip`. No initiator of ours is named: only
- * volumes that are local are attached. Source: os_brick/initiator/connector.py, `get_connector_properties`.
+ * What cinder-volume is told of the host that attaches a volume, `ip` being its `my_ip`. No initiator of ours is named, for
+ * nobody here attaches any but local volumes. Source: os_brick/initiator/connector.py, `get_connector_properties`.
  */
 export function hostConnector(ip: string): JsonObject {
   return {

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 
 import { AgentError, hasCode } from '../../domain/errors.ts'
 import type { Json, JsonObject } from '../../domain/json.ts'
+import { remoteFailureIn } from '../../domain/remote-failure.ts'
 import { delay, monotonicMs } from '../../lib/clock.ts'
 import type { Asking } from '../../ports/block-storage.ts'
 import type { Publisher } from '../../ports/rpc.ts'
@@ -23,7 +24,10 @@ export type Target = { readonly topic: string; readonly server: string }
 const unroutableRetryMs = 1_000
 
 /** A cinder-volume that is without its database for a moment answers with an error. */
-const detachRetryMs = 2_000
+const stumbleRetryMs = 2_000
+
+/** A database that is away for longer than this is the operator's to mend; the job then says so. */
+const databaseAwayMs = 600_000
 
 type Called = {
   readonly method: string
@@ -32,7 +36,11 @@ type Called = {
   readonly context: Asking['context']
 }
 
-/** A call; where nobody listens, the service may be starting again, and a bus that is away comes back. */
+/**
+ * A call of a method that may be repeated. Where nobody listens, the service may be starting again; a bus
+ * that is away comes back; what a broker lost is asked for again; and a service without its database
+ * has it again some time.
+ */
 export async function call(
   { client, timeoutMs }: CallOptions,
   target: Target,
@@ -40,19 +48,44 @@ export async function call(
   signal: AbortSignal,
 ): Promise<Json> {
   let deadlineMs = monotonicMs() + timeoutMs
+  let awaySinceMs: number | null = null
   while (true) {
+    let waitMs = unroutableRetryMs
     try {
       const leftMs = Math.max(1, deadlineMs - monotonicMs())
       const options = { timeoutMs: leftMs, monitorMs: null }
       return await client.call(target, { ...called, namespace: null }, options, signal)
     } catch (error) {
-      const isAway = hasCode(error, 'BROKER_UNAVAILABLE')
-      if (isAway) deadlineMs = monotonicMs() + timeoutMs // Nobody has heard it.
+      const isDatabase = isDatabaseAway(error)
+      if (isDatabase) {
+        awaySinceMs ??= monotonicMs()
+        waitMs = stumbleRetryMs
+        if (monotonicMs() - awaySinceMs > databaseAwayMs) throw error
+      }
+      const isUnheard = isDatabase || hasCode(error, 'BROKER_UNAVAILABLE') || wasLost(error)
+      if (isUnheard) deadlineMs = monotonicMs() + timeoutMs
       const isLast = monotonicMs() + unroutableRetryMs > deadlineMs
-      if (!isAway && (!hasCode(error, 'CALL_UNROUTABLE') || isLast)) throw error
+      if (!isUnheard && (!hasCode(error, 'CALL_UNROUTABLE') || isLast)) throw error
     }
-    await delay(unroutableRetryMs, signal)
+    await delay(waitMs, signal)
   }
+}
+
+/** Cinder's queues are not durable: a broker that is restarted forgets what waited in them. */
+function wasLost(error: unknown): boolean {
+  return hasCode(error, 'CALL_TIMED_OUT') && error.context['broker_lost'] === true
+}
+
+/**
+ * What cinder-volume says when it cannot reach its database: by the class, or in the words of what
+ * wraps it. Source: oslo_db/sqlalchemy/exc_filters.py.
+ */
+function isDatabaseAway(error: unknown): boolean {
+  const failure = error instanceof AgentError ? remoteFailureIn(error) : null
+  if (failure === null) return false
+  return /\b(DBConnectionError|OperationalError)\b/.test(
+    `${failure.remoteClass}: ${failure.remoteMessage}`,
+  )
 }
 
 /** A call that is made again while it fails, until `deadlineMs`. */
@@ -68,9 +101,9 @@ export async function callUntil(
       await call(options, target, called, signal)
       return
     } catch (error) {
-      if (signal.aborted || monotonicMs() + detachRetryMs > deadlineMs) throw error
+      if (signal.aborted || monotonicMs() + stumbleRetryMs > deadlineMs) throw error
     }
-    await delay(detachRetryMs, signal)
+    await delay(stumbleRetryMs, signal)
   }
 }
 

@@ -14,7 +14,7 @@ const plain = {
   database: 'cinder',
   tls: null,
 }
-const tls = { ca: null, cert: null, key: null, isOptional: false }
+const tls = { ca: null, caFolder: null, cert: null, key: null, isOptional: false }
 const optional = { ...tls, verifies: 'nothing', isOptional: true }
 const postgres = { ...plain, kind: 'postgresql', port: 5432, tls: optional }
 
@@ -44,7 +44,7 @@ for (const [url, expected] of [
   [
     'mysql+pymysql://cinder:secret@db/cinder?ssl_ca=/ca&ssl_cert=/c&ssl_key=/k&ssl_check_hostname=false',
     {
-      tls: { ca: '/ca', cert: '/c', key: '/k', verifies: 'certificate', isOptional: false },
+      tls: { ...tls, ca: '/ca', cert: '/c', key: '/k', verifies: 'certificate' },
     },
   ],
   [
@@ -53,6 +53,24 @@ for (const [url, expected] of [
       tls: { ...tls, cert: '/c', key: '/k', verifies: 'nothing' },
     },
   ],
+  [
+    'mysql+pymysql://cinder:secret@db/cinder?ssl_capath=/etc/ssl/certs',
+    { tls: { ...tls, caFolder: '/etc/ssl/certs', verifies: 'certificate-and-host' } },
+  ],
+  [
+    'mysql+pymysql://cinder:secret@db/cinder?ssl_check_hostname=false',
+    { tls: { ...tls, verifies: 'nothing' } },
+  ],
+  [
+    'mysql+pymysql://cinder:secret@db/cinder?ssl_verify_cert=true&ssl_verify_identity=true',
+    { tls: { ...tls, verifies: 'certificate-and-host' } },
+  ],
+  ['mysql://cinder:secret@db/cinder?ssl_mode=REQUIRED', { tls: { ...tls, verifies: 'nothing' } }],
+  [
+    'mysql://cinder:secret@db/cinder?ssl_mode=VERIFY_CA&ssl_ca=/ca',
+    { tls: { ...tls, ca: '/ca', verifies: 'certificate' } },
+  ],
+  ['mysql://cinder:secret@db/cinder?ssl_mode=PREFERRED', plain],
   ['postgresql://cinder:secret@db/cinder', postgres],
   [
     'postgresql+psycopg2://cinder:secret@db:5433/cinder?sslmode=disable',
@@ -88,6 +106,12 @@ for (const [url, expected] of [
     },
   ],
   [
+    'postgresql://cinder@/cinder?host=/run/pg&port=5433',
+    {
+      ...{ ...postgres, host: '/run/pg', socketPath: '/run/pg', password: '', port: 5433 },
+    },
+  ],
+  [
     'postgresql://cinder@/cinder?host=/run/pg',
     {
       ...{ ...postgres, host: '/run/pg', socketPath: '/run/pg', password: '' },
@@ -110,6 +134,7 @@ for (const url of [
   'mysql://cinder:canary-secret@db:port/cinder',
   'mysql://cinder:canary-secret@db:70000/cinder',
   'postgresql://cinder:canary-secret@db/cinder?sslmode=maybe',
+  'postgresql://cinder:canary-secret@/cinder?host=one&host=two',
   'canary-secret+x://db/cinder',
   '',
 ]) {
@@ -125,3 +150,13 @@ for (const url of [
     )
   })
 }
+
+test('parameters that stand apart take the place of those in the URL', () => {
+  const { tls: read, host } = readDatabaseUrl(
+    'mysql://cinder:a?b@db/cinder?ssl_ca=/old&charset=utf8',
+    'ssl_ca=/new&ssl_check_hostname=false',
+  )
+
+  assert.equal(host, 'db')
+  assert.deepEqual(read, { ...tls, ca: '/new', verifies: 'certificate' })
+})

@@ -12,6 +12,11 @@ import { eventually } from '../../support/rabbit.ts'
 import { addUsage, newBackup, signal, usagesOf } from '../../support/records-bench.ts'
 import { sqlBench, sqlOptions } from '../../support/sql-bench.ts'
 
+const aService = {
+  ...{ host: 'storage1', availabilityZone: 'nova', rpcVersion: '2.4', objectVersion: '1.39' },
+  disabled: false,
+}
+
 const warnings = (log: RecordingLog) => log.lines.filter(({ level }) => level === 'warn')
 
 // Both are there before the first test is known: when no test is left, everything is taken down.
@@ -68,7 +73,7 @@ function testOn(database: PrivateDatabase): void {
     await door.open()
 
     await using records = await opening
-    assert.equal(await records.heartbeat('nobody', signal), false)
+    assert.equal(await records.heartbeat('nobody', signal), null)
     assert.equal(warnings(log).length, 1)
   })
 
@@ -132,6 +137,29 @@ function testOn(database: PrivateDatabase): void {
     const { num_dependent_backups: count } = (await records.backup(parent.id, signal)) ?? {}
     assert.equal(count, 1)
     assert.deepEqual(await usagesOf(bench, doomed.project_id), { backups: 8, backup_gigabytes: 6 })
+  })
+
+  test(`M-45 ${kind}: a delete whose quota is refused is done all the same, and the log says so`, async () => {
+    const log = recordingLog()
+    await using records = await openSqlRecords(sqlOptions(database.url, { log }), signal)
+    const parent = newBackup({ status: 'available', num_dependent_backups: 1 })
+    const row = newBackup({ status: 'deleting', parent_id: parent.id })
+    for (const one of [parent, row]) await bench.insert('backups', one)
+    for (const resource of ['backups', 'backup_gigabytes']) {
+      await addUsage(bench, row.project_id, { resource, in_use: 9 })
+    }
+    const refusal = `CHECK (project_id <> '${row.project_id}')`
+    await database.sql(`ALTER TABLE reservations ADD CONSTRAINT no_quota ${refusal}`)
+
+    assert.equal(await records.deleteBackup(row.id, signal), true)
+
+    await database.sql('ALTER TABLE reservations DROP CONSTRAINT no_quota')
+    assert.equal(await statusOf(row.id), 'deleted')
+    assert.equal((await records.backup(parent.id, signal))?.num_dependent_backups, 0)
+    assert.deepEqual(await usagesOf(bench, row.project_id), { backups: 9, backup_gigabytes: 9 })
+    const [told] = log.lines.filter(({ level }) => level === 'error')
+    assert.match(told?.message ?? '', /quota is not given back/)
+    assert.equal(await records.deleteBackup(row.id, signal), false)
   })
 
   async function statusOf(id: string) {
@@ -225,6 +253,29 @@ function testOn(database: PrivateDatabase): void {
     return Number(row['n'])
   }
 
+  test(`${kind}: work that waits for the locks of others does not hold up the heartbeat`, async () => {
+    await using records = await openSqlRecords(
+      sqlOptions(database.url, { connectionsMax: 2 }),
+      signal,
+    )
+    await records.reportService({ ...aService, host: 'beating' }, signal)
+    const rows = [newBackup(), newBackup()]
+    for (const row of rows) await bench.insert('backups', row)
+    const other = await database.client()
+    await other.query('BEGIN')
+    for (const { id } of rows) await other.query(`UPDATE backups SET size = 1 WHERE id = '${id}'`)
+
+    const changes = rows.map(({ id }) =>
+      records.changeBackup(id, null, { status: 'error' }, signal),
+    )
+    await delay(200, signal)
+    const state = await records.heartbeat('beating', AbortSignal.timeout(5_000))
+    assert.deepEqual(state, { disabled: false })
+    await other.query('COMMIT')
+
+    assert.deepEqual(await Promise.all(changes), [true, true])
+  })
+
   test(`${kind}: an old connection is not used again`, async () => {
     await using records = await openSqlRecords(sqlOptions(database.url, { recycleMs: 1 }), signal)
     const before = await opened()
@@ -255,6 +306,25 @@ function testOn(database: PrivateDatabase): void {
     const change = { status: 'available', restore_volume_id: randomUUID() } as const
     assert.equal(await records.changeBackup(row.id, ['creating'], change, signal), true)
     assert.equal((await records.backup(row.id, signal))?.restore_volume_id, null)
+    await database.makeTables('zed')
+  })
+
+  test(`${kind}: a host with more backups than a statement takes values is read`, async () => {
+    await using records = await bench.open()
+    const count = 70_000
+    const numbers =
+      kind === 'mariadb' ? `seq_1_to_${count}` : `generate_series(1, ${count}) AS s(seq)`
+    const id = "concat('00000000-0000-4000-8000-', lpad(cast(seq as char(12)), 12, '0'))"
+    await database.sql(
+      `INSERT INTO backups (id, volume_id, host, status, deleted) SELECT ${id}, 'v', 'crowded', 'error', false FROM ${numbers}`,
+    )
+    const { id: last } = { id: `00000000-0000-4000-8000-${String(count).padStart(12, '0')}` }
+    await bench.insert('backup_metadata', { backup_id: last, key: 'k', value: 'v', deleted: false })
+
+    const found = await records.backupsOf('crowded', ['available', 'deleted'], signal)
+
+    assert.equal(found.length, count)
+    assert.deepEqual(found.find((row) => row.id === last)?.metadata, { k: 'v' })
     await database.makeTables('zed')
   })
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Notification } from '#src/ports/rpc.ts'
+import { doorTo } from '../../support/door.ts'
 import { wholeFile } from '../../support/driven-agent.ts'
 import { eventually, inbox, plainClient } from '../../support/rabbit.ts'
 import { rabbitPeers } from '../../support/rabbit-peers.ts'
@@ -63,6 +65,36 @@ test('a broker that restarts loses no request, no answer and no notification', a
   await client.next('reply_1')
   await client.next('reply_1')
   assert.equal(peers.publisher.isReady, true)
+})
+
+test('requests have their queue again at once when the broker is back, however long it was away', async (t) => {
+  const vhost = await rabbitVhost(t)
+  const url = new URL(vhost.transportUrl)
+  const door = await doorTo(t, `http://${url.host}`)
+  await door.open()
+  url.host = new URL(door.origin).host
+  const peers = rabbitPeers(t, { transportUrl: url.href })
+  await peers.serve()
+  const client = await plainClient(t, vhost.amqpUrl)
+  const consumers = async () =>
+    (await client.channel.checkQueue('cinder-backup.host-1')).consumerCount
+  assert.equal(await consumers(), 1)
+  const { session } = peers.server
+
+  await door.shut()
+  await eventually(async () => peers.server.session === null, 'the loss is noticed')
+  assert.equal(await peers.server.isDrained(), false)
+  await sleep(6_000) // By the options' waits of 1, 1, 3 and 5 s it would try again after 10.
+  assert.equal(await consumers(), 0)
+  const openedMs = performance.now()
+  await door.open()
+
+  await eventually(async () => (await consumers()) === 1, 'it is consumed again')
+  const seconds = (performance.now() - openedMs) / 1000
+  assert.ok(seconds < 2, `after ${seconds} s`)
+  await eventually(async () => peers.server.session !== null, 'another session')
+  assert.ok(Number(peers.server.session) > Number(session))
+  assert.equal(await peers.server.isDrained(), true)
 })
 
 test('a blocked broker holds up what is published, not what is taken', async (t) => {

@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { type RabbitOptions, rabbitDefaults } from '#src/adapters/rpc/rabbit-options.ts'
 import { rabbitRpcClient } from '#src/adapters/rpc/rabbit-rpc-client.ts'
+import type { AgentError } from '#src/domain/errors.ts'
 import { monotonicMs } from '#src/lib/clock.ts'
 import type { RpcClient } from '#src/ports/rpc-client.ts'
 import { amqpProxy, throughProxy } from '../../support/amqp-proxy.ts'
@@ -77,6 +78,26 @@ test('a call waits for a broker that is away, and goes on over its restart', asy
   again.answer('after the restart', peer.last())
 
   assert.equal(await calling, 'after the restart')
+})
+
+test('a call that was not answered says whether its connection was lost meanwhile', async (t) => {
+  const vhost = await rabbitVhost(t)
+  const peer = await servicePeer(t, vhost)
+  const client = clientOf(t, vhost.transportUrl)
+  const waiting = callTo(client, 2000).catch((error: unknown) => error)
+  await peer.next()
+  const slow = await waiting
+  const calling = callTo(client, 10_000).catch((error: unknown) => error)
+  await peer.next()
+  await vhost.closeConnections()
+  const lost = await calling
+
+  const told = [slow, lost].map((error) => (error as AgentError).context['broker_lost'])
+  assert.deepEqual(told, [false, true])
+  assert.deepEqual(
+    [slow, lost].map((error) => (error as AgentError).code),
+    ['CALL_TIMED_OUT', 'CALL_TIMED_OUT'],
+  )
 })
 
 test('a call whose confirm was lost is sent again, the same bytes, and answered once', async (t) => {

@@ -9,7 +9,9 @@ import { cinderVolumes } from '#src/adapters/volumes/cinder-volumes.ts'
 import { hostConnector } from '#src/adapters/volumes/host-connector.ts'
 import { AgentError } from '#src/domain/errors.ts'
 import type { Json } from '#src/domain/json.ts'
+import { callFailed } from '#src/domain/remote-failure.ts'
 import { aborted } from '#src/lib/aborted.ts'
+import { nobodyAttaches } from '../../support/attach-unit.ts'
 import { aContext, aDevice } from '../../support/builders.ts'
 import { aVolume } from '../../support/state-rows.ts'
 
@@ -36,8 +38,17 @@ async function opened(
       [Symbol.asyncDispose]: async () => undefined,
     },
     publisher: { cast: async () => true },
-    forms: { backup: () => ({}), volume: () => ({}), snapshot: () => ({}) },
-    ...{ connector: hostConnector('192.0.2.7'), accelerator: null, timeoutMs },
+    forms: {
+      ...{ backup: () => ({}), volume: () => ({}), snapshot: () => ({}) },
+      device: () => aDevice(),
+    },
+    versionPin: async () => null,
+    ...{
+      connector: hostConnector('192.0.2.7'),
+      attach: nobodyAttaches(),
+      accelerator: null,
+      timeoutMs,
+    },
   })
   const columns = aVolume('v')
   const volume = {
@@ -78,6 +89,46 @@ test('a cinder-volume that stumbles takes the volume back at the second try', as
   await volume[Symbol.asyncDispose]()
 
   assert.deepEqual(methods, ['terminate_connection', 'terminate_connection', 'remove_export'])
+})
+
+test('what a broker that was restarted may have lost is asked for again, what was only slow is not', async (t) => {
+  const answers = [{ broker_lost: true }, { broker_lost: true }, null, { broker_lost: false }]
+  let calls = 0
+  const answer = async () => {
+    const context = answers[calls] ?? null
+    calls += 1
+    if (context !== null) throw new AgentError('CALL_TIMED_OUT', 'no answer', context)
+    return null
+  }
+  const volume = await opened(t, new AbortController().signal, answer, 500)
+
+  await assert.rejects(async () => volume[Symbol.asyncDispose](), { code: 'DETACH_FAILED' })
+
+  assert.equal(calls, 4) // terminate_connection three times, and remove_export once.
+})
+
+test('a cinder-volume without its database is asked again until it has it, whatever wraps its words', async (t) => {
+  const failures = [
+    { remoteClass: 'DBConnectionError', remoteMessage: '(pymysql.err.OperationalError) (2003, …)' },
+    {
+      remoteClass: 'ExportFailure',
+      remoteMessage: 'Failed: (pymysql.err.OperationalError) (2013…',
+    },
+    null,
+    { remoteClass: 'VolumeBackendAPIException', remoteMessage: 'the export is busy' },
+  ]
+  let calls = 0
+  const answer = async () => {
+    const failure = failures[calls] ?? null
+    calls += 1
+    if (failure === null) return null
+    throw callFailed('it', { remoteModule: 'of.its', remoteCode: null, ...failure })
+  }
+  const volume = await opened(t, new AbortController().signal, answer, 500)
+
+  await assert.rejects(async () => volume[Symbol.asyncDispose](), { code: 'DETACH_FAILED' })
+
+  assert.equal(calls, 4)
 })
 
 test('a bus that is away longer than a call may take is waited for', async (t) => {

@@ -1,0 +1,57 @@
+import type { BackupRecord } from '../domain/backup-record.ts'
+import { recordTimeIn } from '../lib/time-text.ts'
+import type { Log } from '../ports/log.ts'
+import type { Records } from '../ports/records.ts'
+
+type Deps = {
+  readonly records: Pick<Records, 'strandedBackups'>
+  readonly host: string
+  readonly log: Log
+}
+
+/** A service that is only restarted is back by then, and a message that waits is taken. */
+const silentSeconds = 600
+
+/**
+ * Names what stays in the making for good, for no start sees the rows of another host: a request that was
+ * lost before any agent had it, and what is of a host that was renamed or is gone. Nothing is changed,
+ * for that host may come back and go on with its work. Each is told of once in the life of the agent.
+ */
+export function strandedNames({ records, host, log }: Deps): {
+  look(signal: AbortSignal): Promise<void>
+} {
+  let told: ReadonlySet<string> = new Set()
+  return {
+    async look(signal) {
+      const rows = await records.strandedBackups(host, recordTimeIn(-silentSeconds), signal)
+      for (const row of rows) {
+        if (told.has(nameOf(row))) continue
+        log.warn('nobody works on a backup that is in the making', {
+          ...{ backup_id: row.id, volume_id: row.volume_id, status: row.status },
+          ...{ of_host: row.host, do: whatToDo(row) },
+        })
+      }
+      told = new Set(rows.map(nameOf))
+    },
+  }
+}
+
+function nameOf({ id, status, host }: BackupRecord): string {
+  return `${id} ${status} ${host}`
+}
+
+/** What ends it, and gives the volume back, which nobody else does then. */
+function whatToDo(row: BackupRecord): string {
+  const { id, status, host, service, volume_id: volumeId, restore_volume_id: targetId } = row
+  const free = (volume: string) => `openstack volume set --state available ${volume}`
+  const reset = (to: string) => `openstack volume backup set --state ${to} ${id}`
+  const remove = `openstack volume backup delete --force ${id}`
+  // A status is reset only of what a service has begun. Source: cinder/backup/manager.py, `reset_status`.
+  const ends = {
+    creating: `${service === null ? remove : reset('error')}; ${free(volumeId)}`,
+    restoring: `${reset('available')}; ${free(targetId ?? 'VOLUME')}`,
+    deleting: service === null ? remove : reset('error'),
+  }[String(status)]
+  if (host === null) return ends ?? remove
+  return `start cinder-backup-agent with host = ${host}, which goes on with it; or, where that host is gone: ${ends}`
+}

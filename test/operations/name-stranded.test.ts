@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { test } from 'node:test'
+
+import { recordingLog } from '#src/adapters/log/recording-log.ts'
+import type { BackupRecord } from '#src/domain/backup-record.ts'
+import { recordTime } from '#src/lib/time-text.ts'
+import { strandedNames } from '#src/operations/name-stranded.ts'
+import { cinderRows, swiftDriver } from '../support/state-rows.ts'
+
+const signal = AbortSignal.timeout(60_000)
+
+async function named(backup: Partial<BackupRecord>, restoredTo: string | null = null) {
+  const rows = cinderRows({ backup })
+  Object.assign(rows.tables.backups[0] ?? {}, { restore_volume_id: restoredTo })
+  const service = { binary: 'cinder-backup', deleted: false, created_at: '2026-11-22T10:11:12Z' }
+  rows.tables.services.push(
+    { ...service, host: 'host-2', updated_at: recordTime() },
+    { ...service, host: 'gone', updated_at: '2026-11-22T10:11:12Z' },
+  )
+  const before = JSON.stringify(rows.tables)
+  const log = recordingLog()
+  const names = strandedNames({ records: rows.records, host: 'host-1', log })
+  await names.look(signal)
+  await names.look(signal)
+  assert.equal(JSON.stringify(rows.tables), before)
+  return { rows, names, told: log.lines.map(({ fields }) => fields) }
+}
+
+test('K-06 a request that was lost before any agent had it is named once, with what ends it', async () => {
+  const { rows, told } = await named({ status: 'creating', host: null })
+
+  const { id, volume_id } = rows.record
+  const ends = `openstack volume backup delete --force ${id}; openstack volume set --state available ${volume_id}`
+  assert.equal(told.length, 1)
+  assert.equal(told[0]?.['backup_id'], id)
+  assert.equal(told[0]?.['do'], ends)
+})
+
+for (const [status, reset, freed] of [
+  ['creating', 'error', 'source'],
+  ['restoring', 'available', 'target'],
+  ['deleting', 'error', null],
+] as const) {
+  test(`K-07 a backup that is ${status} on a host that is gone is named with the host and what ends it`, async () => {
+    const targetId = randomUUID()
+    const { rows, told } = await named({ status, host: 'gone', service: swiftDriver }, targetId)
+
+    const { id, volume_id } = rows.record
+    assert.equal(told.length, 1)
+    assert.equal(told[0]?.['of_host'], 'gone')
+    const text = String(told[0]?.['do'])
+    assert.match(text, /^start cinder-backup-agent with host = gone, which goes on with it; or, /)
+    assert.ok(text.includes(`openstack volume backup set --state ${reset} ${id}`))
+    const volume = freed === 'source' ? volume_id : targetId
+    const frees = text.includes('openstack volume set --state available')
+    assert.equal(frees, freed !== null)
+    if (freed !== null) assert.ok(text.endsWith(`openstack volume set --state available ${volume}`))
+  })
+}
+
+test('what is ours, of a host that lives, has ended or has just been changed is not named', async () => {
+  for (const backup of [
+    { status: 'creating', host: 'host-1' },
+    { status: 'creating', host: 'host-2' },
+    { status: 'available', host: 'gone' },
+    { status: null, host: null },
+    { status: 'creating', host: null, updated_at: recordTime() },
+    { status: 'creating', host: null, created_at: recordTime() },
+    { status: 'deleting', host: 'gone', deleted: true },
+  ] as const) {
+    assert.deepEqual((await named(backup)).told, [], JSON.stringify(backup))
+  }
+})
+
+test('a backup that is left in another status is named once more', async () => {
+  const { rows, names } = await named({ status: 'creating', host: 'gone' })
+  const log = recordingLog()
+  const again = strandedNames({ records: rows.records, host: 'host-1', log })
+  await again.look(signal)
+  Object.assign(rows.tables.backups[0] ?? {}, { status: 'deleting' })
+
+  await again.look(signal)
+  await names.look(signal)
+
+  assert.deepEqual(
+    log.lines.map(({ fields }) => fields['status']),
+    ['creating', 'deleting'],
+  )
+})
