@@ -12,7 +12,7 @@ import { serviceReport } from './operations/report-service.ts'
 import { rowPathVolumes } from './operations/row-path-volumes.ts'
 import { noRows, type Rows } from './operations/rows.ts'
 import type { JobRunner } from './operations/run-jobs.ts'
-import { rowsLeft, sweepLost, sweepRows } from './operations/sweep-rows.ts'
+import { endUnclaimed, rowsLeft, sweepLost, sweepRows } from './operations/sweep-rows.ts'
 import {
   databaseVolumeMetadata,
   requestedVolumeMetadata,
@@ -55,7 +55,7 @@ const objectVersion = '1.39'
 const lost = { soonMs: 20_000, lateMs: 300_000, lookMs: 10_000 }
 
 /** It reads all backups in the making of the whole cloud. */
-const strandedLookMs = 3_600_000
+const strandedLookMs = 900_000
 
 const refusedRetryMs = 30_000
 
@@ -94,7 +94,10 @@ export function databaseSide(cinder: Cinder, config: Config, parts: Parts): Reco
   const sweeping = ({ take }: Pick<JobRunner, 'take'>) => {
     return { records, storage, journal, host, take, onEnded, log }
   }
-  const stranded = strandedNames({ records, host, log })
+  const stranded = strandedNames({
+    ...{ records, host, log, endMs: limits.deviceWaitMs },
+    end: (row, within) => endUnclaimed(row, sweeping({ take: () => undefined }), within),
+  })
   const lookForStranded = (signal: AbortSignal) =>
     stranded.look(signal).catch((error: unknown) => {
       if (!signal.aborted) log.warn('cannot look for backups that nobody works on', { error })

@@ -1,4 +1,5 @@
 import type { BackupRecord } from '../domain/backup-record.ts'
+import { wallClockMs } from '../lib/clock.ts'
 import { recordTimeIn } from '../lib/time-text.ts'
 import type { Log } from '../ports/log.ts'
 import type { Records } from '../ports/records.ts'
@@ -6,6 +7,10 @@ import type { Records } from '../ports/records.ts'
 type Deps = {
   readonly records: Pick<Records, 'strandedBackups'>
   readonly host: string
+  /** Ends a create that has no host. */
+  readonly end: (row: BackupRecord, signal: AbortSignal) => Promise<void>
+  /** After how long that is done: none is still on its way then. */
+  readonly endMs: number
   readonly log: Log
 }
 
@@ -14,10 +19,11 @@ const silentSeconds = 600
 
 /**
  * Names what stays in the making for good, for no start sees the rows of another host: a request that was
- * lost before any agent had it, and what is of a host that was renamed or is gone. Nothing is changed,
- * for that host may come back and go on with its work. Each is told of once in the life of the agent.
+ * lost before any agent had it, and what is of a host that was renamed or is gone. That host may come back and
+ * go on with its work, so that nothing of it is changed; what has no host is ended after a while. Each is told
+ * of once in the life of the agent.
  */
-export function strandedNames({ records, host, log }: Deps): {
+export function strandedNames({ records, host, end, endMs, log }: Deps): {
   look(signal: AbortSignal): Promise<void>
 } {
   let told: ReadonlySet<string> = new Set()
@@ -25,6 +31,10 @@ export function strandedNames({ records, host, log }: Deps): {
     async look(signal) {
       const rows = await records.strandedBackups(host, recordTimeIn(-silentSeconds), signal)
       for (const row of rows) {
+        if (isLost(row, endMs)) {
+          await end(row, signal)
+          continue
+        }
         if (told.has(nameOf(row))) continue
         log.warn('nobody works on a backup that is in the making', {
           ...{ backup_id: row.id, volume_id: row.volume_id, status: row.status },
@@ -34,6 +44,11 @@ export function strandedNames({ records, host, log }: Deps): {
       told = new Set(rows.map(nameOf))
     },
   }
+}
+
+function isLost({ host, status, created_at: createdAt }: BackupRecord, endMs: number): boolean {
+  const ageMs = wallClockMs() - Date.parse(createdAt ?? '')
+  return host === null && status === 'creating' && ageMs >= endMs
 }
 
 function nameOf({ id, status, host }: BackupRecord): string {

@@ -30,6 +30,9 @@ const cutShort = 'incomplete backup reset on manager restart'
 const lostReason =
   'the request for this backup was lost on its way to the backup service: ask again'
 
+const unclaimedReason =
+  'the request for this backup was lost before any backup service had it: ask again'
+
 /**
  * Ends what this host had in hand by the rows, and no job of the journal knows: work of cinder-backup
  * before us, or of a journal that is lost. To be done before any request is taken. What Cinder's API has
@@ -62,6 +65,18 @@ export async function sweepLost(
       await endOrTell(row, lostReason, deps, signal)
     }
   }
+}
+
+/**
+ * Ends a create that no host was ever chosen for, and that is older than any device is waited for: its
+ * request was lost before a scheduler sent it on. One that still comes finds a status that it was not sent for.
+ */
+export async function endUnclaimed(
+  row: BackupRecord,
+  deps: Deps,
+  signal: AbortSignal,
+): Promise<void> {
+  await endOrTell(row, unclaimedReason, deps, signal)
 }
 
 /** The statuses that Cinder's API gives before it sends the request. */

@@ -2,13 +2,20 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 
+import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import { recordTime } from '#src/lib/time-text.ts'
 import { strandedNames } from '#src/operations/name-stranded.ts'
+import { endUnclaimed } from '#src/operations/sweep-rows.ts'
 import { cinderRows, swiftDriver } from '../support/state-rows.ts'
 
 const signal = AbortSignal.timeout(60_000)
+
+const never = {
+  end: () => assert.fail('it is ended'),
+  endMs: Number.POSITIVE_INFINITY,
+}
 
 async function named(backup: Partial<BackupRecord>, restoredTo: string | null = null) {
   const rows = cinderRows({ backup })
@@ -20,7 +27,7 @@ async function named(backup: Partial<BackupRecord>, restoredTo: string | null = 
   )
   const before = JSON.stringify(rows.tables)
   const log = recordingLog()
-  const names = strandedNames({ records: rows.records, host: 'host-1', log })
+  const names = strandedNames({ records: rows.records, host: 'host-1', log, ...never })
   await names.look(signal)
   await names.look(signal)
   assert.equal(JSON.stringify(rows.tables), before)
@@ -35,6 +42,31 @@ test('K-06 a request that was lost before any agent had it is named once, with w
   assert.equal(told.length, 1)
   assert.equal(told[0]?.['backup_id'], id)
   assert.equal(told[0]?.['do'], ends)
+})
+
+test('K-06 when no device would be waited for any more it is ended with its reason, and nothing else is', async () => {
+  const age = (seconds: number) => new Date(Date.now() - seconds * 1000).toISOString()
+  const made = { status: 'creating', service: null } as const
+  for (const [backup, isEnded] of [
+    [{ ...made, host: null, created_at: age(3700) }, true],
+    [{ ...made, host: null, created_at: age(3500) }, false],
+    [{ ...made, host: 'gone', created_at: age(3700) }, false],
+    [{ ...made, status: 'deleting', host: null, created_at: age(3700) }, false],
+  ] as const) {
+    const rows = cinderRows({ backup })
+    const log = recordingLog()
+    const deps = {
+      ...{ records: rows.records, storage: null, journal: memoryJournal(), host: 'host-1', log },
+      ...{ take: () => undefined, onEnded: () => undefined },
+    }
+    const end = (row: BackupRecord, within: AbortSignal) => endUnclaimed(row, deps, within)
+    await strandedNames({ ...deps, end, endMs: 3_600_000 }).look(signal)
+
+    assert.equal(rows.backup()['status'], isEnded ? 'error' : backup.status)
+    assert.equal(rows.volume()['status'], isEnded ? 'available' : 'backing-up')
+    const reason = /^the request for this backup was lost before any backup service had it/
+    if (isEnded) assert.match(String(rows.backup()['fail_reason']), reason)
+  }
 })
 
 for (const [status, reset, freed] of [
@@ -76,7 +108,7 @@ test('what is ours, of a host that lives, has ended or has just been changed is 
 test('a backup that is left in another status is named once more', async () => {
   const { rows, names } = await named({ status: 'creating', host: 'gone' })
   const log = recordingLog()
-  const again = strandedNames({ records: rows.records, host: 'host-1', log })
+  const again = strandedNames({ records: rows.records, host: 'host-1', log, ...never })
   await again.look(signal)
   Object.assign(rows.tables.backups[0] ?? {}, { status: 'deleting' })
 
