@@ -179,4 +179,24 @@ export function testDeletes(adapter: string, bench: () => RecordsBench): void {
     await assert.rejects(records.deleteBackup(randomUUID(), stopped), /^Error: enough$/)
     await assert.rejects(records.heartbeat('storage1', stopped), /^Error: enough$/)
   })
+
+  test(`${adapter}: no quota is lost where twenty backups of a project are deleted at once`, async () => {
+    await using records = await bench().open()
+    await using other = await bench().open()
+    const { project_id: projectId } = newBackup()
+    const rows = Array.from({ length: 20 }, () =>
+      newBackup({ project_id: projectId, status: 'deleting', size: 3 }),
+    )
+    for (const row of rows) await bench().insert('backups', row)
+    await addUsage(bench(), projectId, { resource: 'backups', in_use: 25 })
+    await addUsage(bench(), projectId, { resource: 'backup_gigabytes', in_use: 70 })
+
+    const deleted = await Promise.all(
+      rows.map(({ id }, i) => (i % 2 === 0 ? records : other).deleteBackup(id, signal)),
+    )
+
+    assert.deepEqual(new Set(deleted), new Set([true]))
+    const left = { backups: 5, backup_gigabytes: 10 }
+    assert.deepEqual(await usagesOf(bench(), projectId), left)
+  })
 }
