@@ -121,12 +121,23 @@ function testOn(database: PrivateDatabase): void {
     const change = () =>
       records.changeBackup(parent.id, ['available'], { status: 'deleting', size: 5 }, signal)
     const remove = () => records.deleteBackup(doomed.id, signal)
+    const about = { resourceType: 'VOLUME_BACKUP', resourceId: row.id } as const
+    const message = { projectId: row.project_id, requestId: 'req-1', ...about }
+    const numbers = { actionId: '013', detailId: '020' } as const
+    const tell = () => records.addMessage({ ...message, ...numbers }, signal).then(() => true)
+    const messages = async () =>
+      (await bench.rows('messages')).filter((one) => one['resource_uuid'] === row.id).length
+    const lostAfter = new Map<unknown, RegExp>([
+      [change, /update.backups/i],
+      [tell, /insert.into.*messages/i],
+    ])
     for (const [work, isDone] of [
+      [tell, async () => (await messages()) > 0],
       [finish, async () => (await statusOf(row.id)) === 'available'],
       [change, async () => (await statusOf(parent.id)) === 'deleting'],
       [remove, async () => (await statusOf(doomed.id)) === 'deleted'],
     ] as const) {
-      door.loseAnswers(work === change ? /update.backups/i : /COMMIT/)
+      door.loseAnswers(lostAfter.get(work) ?? /COMMIT/)
       const outcome = work()
       while (!(await isDone())) await delay(20, signal)
       await door.shut()
@@ -134,6 +145,7 @@ function testOn(database: PrivateDatabase): void {
       assert.equal(await outcome, true)
     }
 
+    assert.equal(await messages(), 1)
     const { num_dependent_backups: count } = (await records.backup(parent.id, signal)) ?? {}
     assert.equal(count, 1)
     assert.deepEqual(await usagesOf(bench, doomed.project_id), { backups: 8, backup_gigabytes: 6 })
