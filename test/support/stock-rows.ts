@@ -56,6 +56,8 @@ export async function cinderSnapshot(): Promise<Rows> {
     const end = line.search(/[\t|]/)
     const table = line.slice(0, end)
     const { binary, ...columns } = JSON.parse(line.slice(end + 1)) as JsonObject
+    // Each service that was recorded had one host; another that was there and is removed is none of it.
+    if (table === 'services' && [1, true].includes(columns['deleted'] as never)) continue
     const row = table === 'services' ? { ...columns, id: binary ?? null } : columns
     rows.set(`${table} ${row['id']}`, { table, row })
   }
