@@ -46,8 +46,10 @@ export function strandedNames({ records, host, end, endMs, log }: Deps): {
   }
 }
 
-function isLost({ host, status, created_at: createdAt }: BackupRecord, endMs: number): boolean {
-  const ageMs = wallClockMs() - Date.parse(createdAt ?? '')
+/** The row of a deleted backup that is imported was created long ago, and has only been changed. */
+function isLost(row: BackupRecord, endMs: number): boolean {
+  const { host, status, created_at: createdAt, updated_at: updatedAt } = row
+  const ageMs = wallClockMs() - Date.parse(updatedAt ?? createdAt ?? '')
   return host === null && status === 'creating' && ageMs >= endMs
 }
 

@@ -76,15 +76,23 @@ export async function endUnclaimed(
   deps: Deps,
   signal: AbortSignal,
 ): Promise<void> {
-  await endOrTell(row, unclaimedReason, deps, signal)
+  // An import names its host only at its end, and may wait here for its turn.
+  if (!inHandOf(deps).has(row.id)) await endOrTell(row, unclaimedReason, deps, signal)
 }
 
 /** The statuses that Cinder's API gives before it sends the request. */
 const requested: readonly (BackupStatus | null)[] = ['creating', 'restoring', 'deleting']
 
-/** A backup that any service has begun to make has its driver in its row; of the others nothing tells. */
-function mayBeQueued({ status, service }: BackupRecord): boolean {
-  return status === 'creating' ? service === null : status === 'restoring' || status === 'deleting'
+/** What the rows of imports name as their volume. Source: cinder/backup/api.py, IMPORT_VOLUME_ID. */
+const importVolumeId = '00000000-0000-0000-0000-000000000000'
+
+/**
+ * A backup that any service has begun to make has its driver in its row; of the others nothing tells. The row of
+ * a deleted backup that is imported has what it had before. Source: cinder/backup/api.py, `_get_import_backup`.
+ */
+function mayBeQueued({ status, service, volume_id: volumeId }: BackupRecord): boolean {
+  if (status === 'creating') return service === null || volumeId === importVolumeId
+  return status === 'restoring' || status === 'deleting'
 }
 
 /** A backup is created once; what was asked for anew since has its message on the way. */

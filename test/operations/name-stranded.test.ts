@@ -8,6 +8,7 @@ import type { BackupRecord } from '#src/domain/backup-record.ts'
 import { recordTime } from '#src/lib/time-text.ts'
 import { strandedNames } from '#src/operations/name-stranded.ts'
 import { endUnclaimed } from '#src/operations/sweep-rows.ts'
+import { aDelivery, aRequest } from '../support/builders.ts'
 import { cinderRows, swiftDriver } from '../support/state-rows.ts'
 
 const signal = AbortSignal.timeout(60_000)
@@ -50,6 +51,7 @@ test('K-06 when no device would be waited for any more it is ended with its reas
   for (const [backup, isEnded] of [
     [{ ...made, host: null, created_at: age(3700) }, true],
     [{ ...made, host: null, created_at: age(3500) }, false],
+    [{ ...made, host: null, created_at: age(9000), updated_at: age(3500) }, false],
     [{ ...made, host: 'gone', created_at: age(3700) }, false],
     [{ ...made, status: 'deleting', host: null, created_at: age(3700) }, false],
   ] as const) {
@@ -67,6 +69,21 @@ test('K-06 when no device would be waited for any more it is ended with its reas
     const reason = /^the request for this backup was lost before any backup service had it/
     if (isEnded) assert.match(String(rows.backup()['fail_reason']), reason)
   }
+})
+
+test('K-06 an import that waits for its turn here is not ended, though its row names no host', async () => {
+  const created_at = new Date(Date.now() - 3_700_000).toISOString()
+  const rows = cinderRows({ backup: { status: 'creating', service: null, host: null, created_at } })
+  const journal = memoryJournal()
+  journal.accept(aDelivery(aRequest('import', rows.record)))
+  const deps = {
+    ...{ records: rows.records, storage: null, journal, host: 'host-1', log: recordingLog() },
+    ...{ take: () => undefined, onEnded: () => undefined },
+  }
+
+  await endUnclaimed(rows.record, deps, signal)
+
+  assert.equal(rows.backup()['status'], 'creating')
 })
 
 for (const [status, reset, freed] of [

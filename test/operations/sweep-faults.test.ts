@@ -264,3 +264,16 @@ test('a start that is told to stop in the middle of the rows says so, and calls 
 
   assert.deepEqual(log.lines, [])
 })
+
+test('the import of a deleted backup, whose row has its old driver, is left for its message', async () => {
+  const volume_id = '00000000-0000-0000-0000-000000000000'
+  const rows = cinderRows({ backup: { ...began, status: 'creating', volume_id }, volume: null })
+  const nobody = { take: () => undefined, onEnded: () => undefined }
+  const deps = { ...{ records: rows.records, storage: null, log: recordingLog() }, ...nobody }
+
+  await sweepRows({ ...deps, host: 'host-1', journal: memoryJournal() }, signal)
+
+  assert.equal(rows.backup()['status'], 'creating')
+  await swept(rows) // As it is once its message is known to be lost.
+  assert.equal(rows.backup()['status'], 'error')
+})
