@@ -109,6 +109,14 @@ async function rowsInNoHand(deps: Deps, signal: AbortSignal): Promise<readonly B
   return rows.filter(({ id }) => !inHand.has(id))
 }
 
+/** Whether a job of ours is at work on the volume: then it is not what another request has left. */
+function isWorkedOn(volumeId: string, { journal }: Deps): boolean {
+  return journal.unfinished().some(({ request: { operation, targetVolumeId, backup } }) => {
+    if (operation === 'create') return backup.record.volume_id === volumeId
+    return operation === 'restore' && targetVolumeId === volumeId.toLowerCase()
+  })
+}
+
 function inHandOf({ journal }: Deps): ReadonlySet<string> {
   return new Set(journal.unfinished().map(({ request }) => request.backup.record.id))
 }
@@ -163,6 +171,7 @@ const afterRestore = { 'restoring-backup': 'error_restoring', creating: 'error' 
 
 async function failTarget(volumeId: string, deps: Deps, signal: AbortSignal): Promise<void> {
   const { records } = deps
+  if (isWorkedOn(volumeId, deps)) return
   const isDetached = await detachOurs(volumeId, Object.keys(afterRestore), deps, signal)
   const freed = isDetached ? (await records.volume(volumeId, signal))?.status : null
   for (const [from, status] of Object.entries(afterRestore)) {
@@ -181,10 +190,11 @@ async function failTarget(volumeId: string, deps: Deps, signal: AbortSignal): Pr
 async function detachOurs(
   volumeId: string,
   statuses: readonly string[],
-  { records, storage, host, log }: Deps,
+  deps: Deps,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (storage === null) return false
+  const { records, storage, host, log } = deps
+  if (storage === null || isWorkedOn(volumeId, deps)) return false
   const volume = await records.volume(volumeId, signal)
   if (volume === null || !statuses.includes(volume.status ?? '')) return false
   let isAny = false

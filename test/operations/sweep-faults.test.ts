@@ -8,6 +8,7 @@ import { AgentError } from '#src/domain/errors.ts'
 import { temporaryRemover } from '#src/operations/remove-temporaries.ts'
 import { rowsLeft, sweepLost, sweepRows } from '#src/operations/sweep-rows.ts'
 import type { BlockStorage } from '#src/ports/block-storage.ts'
+import { aDelivery, aRecord, aRequest } from '../support/builders.ts'
 import { meddling } from '../support/meddling.ts'
 import { cinderRows, swiftDriver } from '../support/state-rows.ts'
 
@@ -19,10 +20,11 @@ const began = { service: swiftDriver }
 async function swept(
   { records }: Pick<ReturnType<typeof cinderRows>, 'records'>,
   storage: Pick<BlockStorage, 'detachVolume'> | null = null,
+  journal = memoryJournal(),
 ) {
   const log = recordingLog()
   const nobody = { take: () => undefined, onEnded: () => undefined }
-  const deps = { records, storage, log, host: 'host-1', journal: memoryJournal(), ...nobody }
+  const deps = { records, storage, log, host: 'host-1', journal, ...nobody }
   await sweepRows(deps, signal)
   await sweepLost(deps, await rowsLeft(deps, signal), signal)
   return log.lines.filter(({ level }) => level === 'error')
@@ -143,6 +145,27 @@ test('of a volume that is in use for something else nothing is taken back', asyn
     assert.equal(rows.volume()['status'], 'in-use')
   }
 })
+
+for (const [during, volume, other, left] of [
+  ['creating', { status: 'backing-up' }, 'create', 'backing-up'],
+  ['restoring', { status: 'restoring-backup' }, 'restore', 'restoring-backup'],
+] as const) {
+  test(`a volume that another ${other} of ours has by now is not taken from it for one that is ${during}`, async () => {
+    const snapshot_id = during === 'creating' ? 'a snapshot' : null
+    const rows = attachedRows({ status: during, snapshot_id }, volume)
+    const { volume_id } = rows.record
+    const targetVolumeId = other === 'restore' ? volume_id : null
+    const journal = memoryJournal()
+    journal.accept(aDelivery(aRequest(other, aRecord({ volume_id }), { targetVolumeId })))
+
+    const asked: string[] = []
+    await swept(rows, { detachVolume: async (_volume, id) => void asked.push(id) }, journal)
+
+    assert.deepEqual(asked, [])
+    assert.equal(rows.volume()['status'], left)
+    assert.equal(rows.backup()['status'], during === 'creating' ? 'error' : 'available')
+  })
+}
 
 for (const [what, named, row] of [
   ['volume', { temp_volume_id: 'gone' }, null],
