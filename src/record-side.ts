@@ -1,5 +1,5 @@
 import type { Config } from './config.ts'
-import { delay } from './lib/clock.ts'
+import { delay, monotonicMs } from './lib/clock.ts'
 import { every } from './lib/every.ts'
 import type { Cinder } from './open-database.ts'
 import { databaseRows } from './operations/database-rows.ts'
@@ -54,6 +54,9 @@ const objectVersion = '1.39'
 /** When a row is known to have no message any more, looked at each `lookMs`: see lookForLost. */
 const lost = { soonMs: 20_000, lateMs: 300_000, lookMs: 10_000 }
 
+/** Where nothing is away a start takes requests by then. */
+const promptMs = 20_000
+
 /** It reads all backups in the making of the whole cloud. */
 const strandedLookMs = 900_000
 
@@ -80,6 +83,7 @@ export function databaseSide(cinder: Cinder, config: Config, parts: Parts): Reco
   const { journal, server, log, storeState } = parts
   const { host, availabilityZone, service, limits, driver, backups } = config
   const makingMs = limits.deviceWaitMs
+  const promptUntilMs = monotonicMs() + promptMs
   const remover =
     storage === null ? null : temporaryRemover({ records, storage, journal, makingMs, log })
   const onEnded: HandlerRows['onEnded'] = (record) => remover?.ended(record)
@@ -131,7 +135,7 @@ export function databaseSide(cinder: Cinder, config: Config, parts: Parts): Reco
           {
             left: (within) => rowsLeft(sweeping(runner), within),
             sweep: (left, within) => sweepLost(sweeping(runner), left, within),
-            ...{ ...lost, server, log },
+            ...{ ...lost, promptUntilMs, server, log },
           },
           signal,
         ),

@@ -15,6 +15,8 @@ type Deps = {
   readonly soonMs: number
   readonly lateMs: number
   readonly lookMs: number
+  /** A first connection after that (`monotonicMs`) says that the broker was away at the start. */
+  readonly promptUntilMs: number
   readonly log: Log
 }
 
@@ -34,8 +36,9 @@ export async function lookForLost(deps: Deps, signal: AbortSignal): Promise<void
     try {
       if (seen?.session === session) await lookAgain(seen, deps, signal)
       else {
-        const [isFirst, left] = [seen === null, await deps.left(signal)]
-        seen = { session, isFirst, sinceMs: monotonicMs(), left, wasDrained: false }
+        const isPrompt = seen === null && monotonicMs() < deps.promptUntilMs
+        const left = await deps.left(signal)
+        seen = { session, isPrompt, sinceMs: monotonicMs(), left, wasDrained: false }
       }
     } catch (error) {
       if (!signal.aborted) log.error('the look for lost requests failed', { error })
@@ -45,7 +48,8 @@ export async function lookForLost(deps: Deps, signal: AbortSignal): Promise<void
 
 type Seen = {
   readonly session: number
-  readonly isFirst: boolean
+  /** Taken at the start, with no outage before it that is known of. */
+  readonly isPrompt: boolean
   readonly sinceMs: number
   left: readonly BackupRecord[]
   wasDrained: boolean
@@ -55,7 +59,7 @@ async function lookAgain(seen: Seen, deps: Deps, signal: AbortSignal): Promise<v
   const { server, sweep, soonMs, lateMs } = deps
   const waitedMs = monotonicMs() - seen.sinceMs
   const isDue = ({ status }: BackupRecord) =>
-    waitedMs >= (seen.isFirst && status !== 'creating' ? soonMs : lateMs)
+    waitedMs >= (seen.isPrompt && status !== 'creating' ? soonMs : lateMs)
   const due = seen.left.filter(isDue)
   if (due.length === 0) return
   const isDrained = await server.isDrained()

@@ -7,6 +7,7 @@ import { memoryPublisher, memoryRpcServer } from '#src/adapters/rpc/memory-rpc.t
 import { osloProperties } from '#src/adapters/rpc/oslo-envelope.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import { AgentError } from '#src/domain/errors.ts'
+import { monotonicMs } from '#src/lib/clock.ts'
 import { lookForLost } from '#src/operations/look-for-lost.ts'
 import type { RequestHandler } from '#src/ports/rpc.ts'
 import { aRecord } from '../support/builders.ts'
@@ -18,7 +19,7 @@ const queue = 'cinder-backup.host-1'
 /** A server on a bus in memory, and the look at its rows: `rows` are those that nobody has in hand. */
 async function looking(
   t: TestContext,
-  grace: { readonly soonMs: number; readonly lateMs: number },
+  grace: { readonly soonMs: number; readonly lateMs: number; readonly promptUntilMs?: number },
   handler?: RequestHandler,
 ) {
   const bus = memoryBus()
@@ -45,7 +46,7 @@ async function looking(
   let reads = 0
   const running = lookForLost(
     {
-      ...{ server, ...grace, lookMs: 2, log },
+      ...{ server, promptUntilMs: Number.POSITIVE_INFINITY, ...grace, lookMs: 2, log },
       left: async () => {
         reads += 1
         return rows
@@ -97,6 +98,16 @@ test('what the API sent to this host itself is ended sooner at the start, not af
   await pause(80)
 
   assert.equal(swept.length, 1)
+})
+
+test('a broker that was away at the start may have others come back to it later than us', async (t) => {
+  const grace = { soonMs: 1, lateMs: 60_000, promptUntilMs: monotonicMs() }
+  const { swept, reads, pause } = await looking(t, grace)
+
+  await eventually(async () => reads() === 1, 'the rows are read')
+  await pause(80)
+
+  assert.equal(swept.length, 0)
 })
 
 test('nothing is ended before the grace time, and none while the broker is away', async (t) => {
