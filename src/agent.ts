@@ -155,7 +155,7 @@ export async function runParts(
   takeUnfinished(journal, runner, log)
 
   const told = { publisher, host, service, availabilityZone, intervalMs, log: rpcLog }
-  const capabilities = capabilityReport(told)
+  const capabilities = capabilityReport({ ...told, isDisabled: rows.isDatabase ? null : false })
   const onChange = (isThere: boolean) => {
     storeState = isThere
     capabilities.storeIs(isThere)

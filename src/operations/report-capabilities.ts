@@ -15,6 +15,8 @@ type Deps = {
   readonly availabilityZone: string
   /** How often Cinder's schedulers are told unasked; null: only what is new. */
   readonly intervalMs: number | null
+  /** What an operator has said of it; null: not read yet, and until then nobody is told that it is usable. */
+  readonly isDisabled: boolean | null
   readonly log: Log
 }
 
@@ -44,10 +46,12 @@ const schedulerTopic = 'cinder-scheduler'
 export function capabilityReport(deps: Deps): CapabilityReport {
   const { publisher, intervalMs, log } = deps
   const asked = bell()
-  let [isThere, isDisabled] = [true, false]
+  let isThere = true
+  let { isDisabled } = deps
 
   async function tell(signal: AbortSignal): Promise<void> {
-    const isUsable = isThere && !isDisabled
+    if (isThere && isDisabled === null) return
+    const isUsable = isThere && isDisabled === false
     const [one, all] = messages(deps, isUsable)
     const hasScheduler = await publisher.cast({ topic: schedulerTopic, server: null }, one, signal)
     if (hasScheduler) await publisher.fanout(schedulerTopic, all, signal)

@@ -12,12 +12,17 @@ import type { Cast } from '#src/ports/rpc.ts'
 type Sent = { readonly to: string; readonly cast: Cast }
 
 /** A report that runs until the test says so. */
-function setUp({ hasScheduler = true, publish = async () => {} } = {}) {
+function setUp({
+  hasScheduler = true,
+  publish = async () => {},
+  isDisabled = false as boolean | null,
+} = {}) {
   const sent: Sent[] = []
   const stop = new AbortController()
   const log = recordingLog()
   const report = capabilityReport({
     intervalMs: null,
+    isDisabled,
     publisher: {
       async cast({ topic }, cast) {
         await publish()
@@ -119,6 +124,21 @@ test('a service that is disabled is told as one that is not usable, whatever its
     .filter(({ to }) => to === 'cinder-scheduler')
     .map(({ cast }) => (cast.args['capabilities'] as Cast['args'])['backend_state'])
   assert.deepEqual(states, [false, false, true, false, false])
+})
+
+test('until it is known what an operator says of the service, nobody is told that it is usable', async () => {
+  const { report, sent, stop } = setUp({ isDisabled: null })
+
+  report.storeIs(true)
+  report.ask()
+  for (let turns = 0; turns < 10; turns += 1) await setImmediate()
+  assert.equal(sent.length, 0)
+  report.disabledIs(true)
+  await until(() => sent.length === 2)
+  await stop()
+
+  const { cast } = sent[0] ?? assert.fail()
+  assert.equal((cast.args['capabilities'] as Cast['args'])['backend_state'], false)
 })
 
 test('where no scheduler listens, no exchange is made for one', async () => {
