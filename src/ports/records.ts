@@ -61,10 +61,10 @@ export type UserMessage = {
   readonly detailId: string // `020`
 }
 
-/** Our row of `services`. */
 /** What an operator says of a service in its row. */
 export type ServiceState = { readonly disabled: boolean }
 
+/** Our row of `services`. */
 export type ServiceRow = {
   readonly host: string
   readonly availabilityZone: string
@@ -152,7 +152,6 @@ export interface Records extends AsyncDisposable {
     metadata: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<void>
-  volumeTypeExists(id: string, signal: AbortSignal): Promise<boolean>
 
   snapshot(id: string, signal: AbortSignal): Promise<SnapshotRow | null>
   changeSnapshot(

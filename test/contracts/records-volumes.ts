@@ -149,16 +149,6 @@ export function testVolumes(adapter: string, bench: () => RecordsBench): void {
     assert.deepEqual(none, { volumes: [], snapshots: [], isInHand: false })
   })
 
-  test(`${adapter}: a type exists unless it was deleted`, async () => {
-    await using records = await bench().open()
-    const [there, gone] = [randomUUID(), randomUUID()]
-    await bench().insert('volume_types', { id: there, name: 'lvm', deleted: false })
-    await bench().insert('volume_types', { id: gone, name: 'old', deleted: true })
-
-    assert.equal(await records.volumeTypeExists(there, signal), true)
-    assert.equal(await records.volumeTypeExists(gone, signal), false)
-  })
-
   test(`${adapter}: our attachments are those by this host, without an instance`, async () => {
     await using records = await bench().open()
     const { id } = newVolume()

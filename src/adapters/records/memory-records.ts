@@ -248,10 +248,6 @@ function volumeRecords(tables: MemoryTables) {
       }
       writeMetadata(tables, table, id, metadata, true)
     },
-    volumeTypeExists: async (id, signal) => {
-      signal.throwIfAborted()
-      return rowOf(tables.volume_types, id) !== null
-    },
     snapshot: async (id, signal) => {
       signal.throwIfAborted()
       const row = rowOf(snapshots, id)

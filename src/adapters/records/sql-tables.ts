@@ -10,7 +10,6 @@ export const tableNames = [
   'volumes',
   'volume_metadata',
   'volume_glance_metadata',
-  'volume_types',
   'volume_attachment',
   'snapshots',
   'services',

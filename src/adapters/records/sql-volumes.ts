@@ -9,7 +9,6 @@ type VolumeRecords = Pick<
   | 'changeVolume'
   | 'mergeVolumeMetadata'
   | 'replaceVolumeMetadata'
-  | 'volumeTypeExists'
   | 'snapshot'
   | 'changeSnapshot'
   | 'strayTemporaries'
@@ -45,11 +44,6 @@ export function sqlVolumes({ run, transact }: SqlSessions): VolumeRecords {
         // Cinder updates the one row by row and makes the other anew. Source: db/sqlalchemy/api.py.
         if (kind === 'glance') await deleteMetadata(session, table, id)
         await writeMetadata(session, table, id, metadata, { replaces: true })
-      }),
-
-    volumeTypeExists: (id, signal) =>
-      run(`look for volume type ${id}`, signal, async (session) => {
-        return (await rowOf(session, 'volume_types', id)) !== null
       }),
 
     snapshot: (id, signal) =>
