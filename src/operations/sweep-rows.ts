@@ -76,8 +76,7 @@ export async function endUnclaimed(
   deps: Deps,
   signal: AbortSignal,
 ): Promise<void> {
-  // An import names its host only at its end, and may wait here for its turn.
-  if (!inHandOf(deps).has(row.id)) await endOrTell(row, unclaimedReason, deps, signal)
+  await endOrTell(row, unclaimedReason, deps, signal)
 }
 
 /** The statuses that Cinder's API gives before it sends the request. */
@@ -121,6 +120,17 @@ function inHandOf({ journal }: Deps): ReadonlySet<string> {
   return new Set(journal.unfinished().map(({ request }) => request.backup.record.id))
 }
 
+/**
+ * One before it may have taken minutes, of a database or a cinder-volume that was away. An import names its host
+ * only at its end, and may wait here for its turn.
+ */
+async function isStillSo(row: BackupRecord, deps: Deps, signal: AbortSignal): Promise<boolean> {
+  if (!requested.includes(row.status)) return true // Nothing is written of it.
+  const now = await deps.records.backup(row.id, signal)
+  if (now === null || now.deleted || inHandOf(deps).has(row.id)) return false
+  return now.host === row.host && isUntouched(now, row)
+}
+
 async function endOrTell(
   row: BackupRecord,
   reason: string,
@@ -128,7 +138,7 @@ async function endOrTell(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await endOne(row, reason, deps, signal)
+    if (await isStillSo(row, deps, signal)) await endOne(row, reason, deps, signal)
   } catch (error) {
     signal.throwIfAborted()
     const what = 'a backup is left as an earlier service left it'

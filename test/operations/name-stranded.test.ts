@@ -86,6 +86,21 @@ test('K-06 an import that waits for its turn here is not ended, though its row n
   assert.equal(rows.backup()['status'], 'creating')
 })
 
+test('K-06 a create that a scheduler gives to a host after all, while others are ended, is left to it', async () => {
+  const rows = cinderRows({ backup: { status: 'creating', service: null, host: null } })
+  const deps = {
+    ...{ records: rows.records, storage: null, journal: memoryJournal(), host: 'host-1' },
+    ...{ take: () => undefined, onEnded: () => undefined, log: recordingLog() },
+  }
+  const read = { ...rows.record }
+  Object.assign(rows.backup(), { host: 'host-2', updated_at: recordTime() })
+
+  await endUnclaimed(read, deps, signal)
+
+  assert.equal(rows.backup()['status'], 'creating')
+  assert.equal(rows.volume()['status'], 'backing-up')
+})
+
 for (const [status, reset, freed] of [
   ['creating', 'error', 'source'],
   ['restoring', 'available', 'target'],

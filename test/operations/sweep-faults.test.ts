@@ -300,3 +300,21 @@ test('the import of a deleted backup, whose row has its old driver, is left for 
   await swept(rows) // As it is once its message is known to be lost.
   assert.equal(rows.backup()['status'], 'error')
 })
+
+test('what comes to a job while another is ended, which may take long, is not ended', async () => {
+  const rows = attachedRows({ status: 'creating', service: null }, { status: 'backing-up' })
+  const created_at = '2026-11-22T11:00:00+00:00'
+  const next = cinderRows({ backup: { status: 'creating', created_at } })
+  rows.tables.backups.push(...next.tables.backups)
+  rows.tables.volumes.push(...next.tables.volumes)
+  const journal = memoryJournal()
+  const detachVolume = async () => {
+    journal.accept(aDelivery(aRequest('create', next.record)))
+  }
+
+  await swept(rows, { detachVolume }, journal)
+
+  assert.equal(rows.backup()['status'], 'error')
+  assert.equal((await rows.records.backup(next.record.id, signal))?.status, 'creating')
+  assert.equal(rows.volume(next.record.volume_id)['status'], 'backing-up')
+})
