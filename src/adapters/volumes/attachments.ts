@@ -160,7 +160,19 @@ async function close(
   volume: VolumeReader,
   signal: AbortSignal,
 ): Promise<void> {
-  await volume[Symbol.asyncDispose]()
+  try {
+    await volume[Symbol.asyncDispose]()
+  } finally {
+    // A file that a network loses at its close is closed all the same.
+    await giveBack(options, attachment, signal)
+  }
+}
+
+async function giveBack(
+  options: AttachOptions,
+  attachment: Attachment,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     const patienceMs = { disconnect: options.timeoutMs, takeBack: options.timeoutMs }
     await detach(options, attachment, patienceMs, lastTries(signal))

@@ -5,8 +5,10 @@ import path from 'node:path'
 import { type TestContext, test } from 'node:test'
 
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
+import { attachments } from '#src/adapters/volumes/attachments.ts'
 import { cinderVolumes } from '#src/adapters/volumes/cinder-volumes.ts'
 import { hostConnector } from '#src/adapters/volumes/host-connector.ts'
+import { openReader } from '#src/adapters/volumes/open-device.ts'
 import { AgentError } from '#src/domain/errors.ts'
 import type { Json } from '#src/domain/json.ts'
 import { callFailed } from '#src/domain/remote-failure.ts'
@@ -59,6 +61,40 @@ async function opened(
   const asking = { context: aContext(), log: recordingLog() }
   return storage.openSource(aDevice({ kind: 'volume' }), volume, asking, signal)
 }
+
+test('a volume whose close fails is given back all the same, and the failure is told', async (t) => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'cba-give-back-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const devicePath = path.join(folder, 'volume')
+  writeFileSync(devicePath, '')
+  truncateSync(devicePath, gibibyte)
+  const methods: string[] = []
+  const attached = attachments({
+    client: {
+      call: async (_target, { method }) => {
+        methods.push(method)
+        return { driver_volume_type: 'local', data: { device_path: devicePath } }
+      },
+      [Symbol.asyncDispose]: async () => undefined,
+    },
+    publisher: { cast: async () => true },
+    ...{ connector: {}, attach: nobodyAttaches(), timeoutMs: 60_000 },
+  })
+  const target = { topic: 'cinder-volume.s@lvm', server: 's' }
+  const what = { kind: 'volume', id: 'v', sizeGib: 1, object: {}, target } as const
+  const asking = { context: aContext(), log: recordingLog() }
+  const { signal } = new AbortController()
+  const volume = await attached(what, 'write', asking, signal, async (located) => ({
+    ...(await openReader(located, { accelerator: null, signal })),
+    async [Symbol.asyncDispose]() {
+      throw new AgentError('VOLUME_WRITE_FAILED', 'it was not written')
+    },
+  }))
+
+  await assert.rejects(async () => volume[Symbol.asyncDispose](), { code: 'VOLUME_WRITE_FAILED' })
+
+  assert.deepEqual(methods, ['initialize_connection', 'terminate_connection', 'remove_export'])
+})
 
 test('a stop while a volume is given back is not held up by who does not answer', async (t) => {
   const stop = new AbortController()
