@@ -13,6 +13,9 @@ import {
 /** What the target of a restore is while it is ours. */
 const ours: readonly string[] = ['restoring-backup', 'creating']
 
+/** What it is when that went wrong. */
+const failures: readonly string[] = ['error', 'error_restoring']
+
 /** A restore says something of the volume, and of the backup only that it is done with. */
 export async function settleRestore(settling: Settling): Promise<Ending> {
   const { job, ending, row, records, isAgain, signal } = settling
@@ -66,11 +69,13 @@ async function settleFailure(
   isWanted: boolean,
   outcome: Extract<JobOutcome, { kind: 'failed' }>,
 ): Promise<void> {
-  const { job, row, records, signal } = settling
+  const { job, row, records, isAgain, signal } = settling
   const { code } = outcome
   const isByStatus = wasRefusedByStatus(settling)
+  // An earlier start may have told of the volume, and whether it was made for this is lost with that.
+  const isTold = isAgain && volume !== null && failures.includes(volume.status ?? '')
   // A volume in a status of another's is spoken of too, but only as long as the backup is ours.
-  if (volume !== null && (isOurs(volume) || isWanted || isByStatus)) {
+  if (volume !== null && !isTold && (isOurs(volume) || isWanted || isByStatus)) {
     const status = isByStatus ? 'error' : statusAfterFailure(volume, code)
     await records.changeVolume(volume.id, [volume.status ?? ''], { status }, signal)
   }

@@ -79,6 +79,21 @@ test('K-09 a restore whose end is refused after its volume was let go of has end
   await bench.stop()
 })
 
+test('a failed restore whose end is refused once calls a volume that was made for it what it is', async () => {
+  const rows = cinderRows({ backup: restoring, volume: { status: 'creating' } })
+  const restore: RunOperation = async () => {
+    throw new AgentError('STORE_UNAVAILABLE', 'no store')
+  }
+  const refused = rowsOf(refusing(rows, 'changeBackup', 1), true)
+  const bench = runnerBench({ restore }, 4, memoryJournal(), refused)
+  bench.ask(aRequest('restore', rows.record, { targetVolumeId: rows.record.volume_id }))
+  await bench.idle()
+
+  assert.equal(rows.backup()['status'], 'available')
+  assert.equal(rows.volume()['status'], 'error')
+  await bench.stop()
+})
+
 test('an import whose record does not fit the columns is an error that says so, and not left creating', async () => {
   const rows = cinderRows({ backup: creating })
   const display_name = 'n'.repeat(256)
