@@ -30,7 +30,7 @@ export function backupScenarios(service: BackupServiceName): void {
   })
   fullAndIncremental(times)
   sources(times)
-  ends(times)
+  ends(times, service === 'stock' ? 5 : 1)
   records(times)
   projects(times)
 }
@@ -146,7 +146,11 @@ function sources(times: ScenarioTimes): void {
   })
 }
 
-function ends(times: ScenarioTimes): void {
+/**
+ * With Cinder's own service a create whose backup is deleted by force may have the last word: the delete fails
+ * at objects that the other removes, and the row is `available` again. It gets `tries`, ours one.
+ */
+function ends(times: ScenarioTimes, tries: number): void {
   test('a deletion leaves no object, a row that says so, and the quota as it was', async (t) => {
     const demo = await memberOf(t)
     const [volume] = await writtenVolume(demo)
@@ -168,10 +172,22 @@ function ends(times: ScenarioTimes): void {
     const admin = await administrator()
     const [volume] = await writtenVolume(demo, 256)
     const inUse = await inUseOf(demo)
-    const backup = await demo.beginBackup(volume)
-    await eventually(async () => assert.ok((await demo.objectsOf(backup)).length > 0))
-    assert.equal((await demo.get('backup', backup)).status, 'creating')
-    await times.time('delete by force in the middle of a create', () => admin.forceDelete(backup))
+    const forced = async (left: number): Promise<string> => {
+      const id = await demo.beginBackup(volume)
+      await eventually(async () => assert.ok((await demo.objectsOf(id)).length > 0))
+      assert.equal((await demo.get('backup', id)).status, 'creating')
+      try {
+        await times.time('delete by force in the middle of a create', () => admin.forceDelete(id))
+        return id
+      } catch (error) {
+        if (left <= 1 || !/is available, not gone/.test(String(error))) throw error
+        t.diagnostic(`the create had the last word: ${error}`)
+        await demo.wait('volume', volume, 'available')
+        await demo.delete('backup', id)
+        return forced(left - 1)
+      }
+    }
+    const backup = await forced(tries)
     await demo.wait('volume', volume, 'available')
     assert.deepEqual(await demo.objectsOf(backup), [])
     assert.deepEqual(await inUseOf(demo), inUse)

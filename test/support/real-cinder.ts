@@ -4,6 +4,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Json, JsonObject } from '#src/domain/json.ts'
+import { cinderSql } from './cinder-rows.ts'
 import { keystoneToken, type UserToken } from './keystone.ts'
 import { type KeystoneUserName, services } from './services.ts'
 
@@ -121,18 +122,22 @@ export class CinderUser {
 
   /**
    * A scheduler that has just started, or lost its bus or its database, places nothing until the
-   * volume service tells it of its backend again, which it does once a minute.
+   * volume service tells it of its backend again, which it does once a minute. What they ask each other
+   * for around an outage may be lost, and is then asked for again.
    */
   async createVolume(fields: JsonObject = {}): Promise<string> {
-    const deadline = performance.now() + 150_000
+    const deadline = performance.now() + 300_000
+    const seconds = Object.keys(fields).some((name) => /_id$|^source/.test(name)) ? patience : 60
     while (true) {
       const id = await this.#create('volume', { size: 1, ...fields })
       try {
-        await this.wait('volume', id, 'available')
+        await this.wait('volume', id, 'available', { seconds })
         return id
       } catch (error) {
         const { status } = await this.get('volume', id)
-        if (status !== 'error' || performance.now() > deadline) throw error
+        if (!['error', 'creating'].includes(status) || performance.now() > deadline) throw error
+        // The API deletes nothing that is in the making.
+        await cinderSql(`UPDATE volumes SET status = 'error' WHERE id = '${id}'`)
         await this.delete('volume', id)
         await sleep(2_000)
       }
@@ -192,7 +197,7 @@ export class CinderUser {
   /** Of an administrator: whatever the status is. */
   async forceDelete(backupId: string): Promise<void> {
     await this.act('backup', backupId, 'os-force_delete', {})
-    await this.wait('backup', backupId, 'gone')
+    await this.wait('backup', backupId, 'gone', { through: ['deleting'] })
   }
 
   /** Of an administrator. */
