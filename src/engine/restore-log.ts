@@ -10,8 +10,10 @@ import { openRecordLog } from './record-log.ts'
 
 export interface RestoreLog {
   isDone(step: number): boolean
-  /** Notes that a step's bytes were written. */
-  add(step: number): Promise<void>
+  /** Notes that a step's bytes, so many of the volume, were written. */
+  add(step: number, lengthBytes: number): Promise<void>
+  /** The volume's bytes in steps that are done. */
+  doneBytes(): number
   /** How many steps were added by now; of a sync that begins now, those are its. */
   count(): number
   /** Notes that the first `count` steps that were added are on stable storage. */
@@ -40,36 +42,42 @@ export async function openRestoreLog(
   const header = JSON.stringify({ work, epoch })
   const before = headerOf(records.header)
   let count = 0
+  let doneBytes = 0
   if (before?.work === work) {
-    const steps: number[] = []
+    const steps: Step[] = []
     let syncedCount = 0
     for await (const record of records.read()) {
-      const step = record.readUInt32LE(0)
-      if (step === syncMark) syncedCount = record.readUInt32LE(4)
-      else steps.push(step)
+      if (record.readUInt32LE(0) === syncMark) syncedCount = record.readUInt32LE(4)
+      else steps.push(unpackStep(record))
     }
     const trusted = before.epoch === epoch ? steps : steps.slice(0, syncedCount)
-    for (const step of trusted) done.add(step)
+    for (const { step, lengthBytes } of trusted) {
+      done.add(step)
+      doneBytes += lengthBytes
+    }
     count = steps.length
   }
   if (records.header !== header) {
     await records.restart(header)
     count = 0
     for (const step of done.all()) {
-      await records.append(packed(step))
+      // The first stands for the bytes of all: they are trusted together, or not at all.
+      await records.append(packStep({ step, lengthBytes: count === 0 ? doneBytes : 0 }))
       count += 1
     }
-    await records.append(packed(syncMark, count))
+    await records.append(packSyncMark(count))
   }
   return {
     isDone: done.has,
-    async add(step) {
-      await records.append(packed(step))
+    async add(step, lengthBytes) {
+      await records.append(packStep({ step, lengthBytes }))
       done.add(step)
+      doneBytes += lengthBytes
       count += 1
     },
     count: () => count,
-    synced: (syncedCount) => records.append(packed(syncMark, syncedCount)),
+    doneBytes: () => doneBytes,
+    synced: (syncedCount) => records.append(packSyncMark(syncedCount)),
   }
 }
 
@@ -81,9 +89,27 @@ function headerOf(text: string | null): { work?: unknown; epoch?: unknown } | nu
   }
 }
 
-function packed(...values: readonly number[]): Buffer {
-  const record = Buffer.allocUnsafe(4 * values.length)
-  for (const [index, value] of values.entries()) record.writeUInt32LE(value, 4 * index)
+type Step = { readonly step: number; readonly lengthBytes: number }
+
+const stepBytes = 12
+
+function packStep({ step, lengthBytes }: Step): Buffer {
+  const record = Buffer.allocUnsafe(stepBytes)
+  record.writeUInt32LE(step, 0)
+  record.writeDoubleLE(lengthBytes, 4)
+  return record
+}
+
+/** A log of the first release has the step's number alone. */
+function unpackStep(record: Buffer): Step {
+  const step = record.readUInt32LE(0)
+  return { step, lengthBytes: record.byteLength < stepBytes ? 0 : record.readDoubleLE(4) }
+}
+
+function packSyncMark(count: number): Buffer {
+  const record = Buffer.allocUnsafe(8)
+  record.writeUInt32LE(syncMark, 0)
+  record.writeUInt32LE(count, 4)
   return record
 }
 

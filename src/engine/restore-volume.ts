@@ -98,15 +98,15 @@ export async function* restoreVolume(
     async (one, stop) => {
       const { step, number } = one
       const extents = step.kind === 'chunk' ? step.pieces : [step.extent]
+      const bytes = extents.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0)
       const wasDone = log.isDone(number)
       if (!wasDone) {
         const task = await taskFor(work, step, totalBytes)
         fetchedBytes += (await lanes.restoreExtent(task, stop)).fetchedBytes
-        await log.add(number)
+        await log.add(number, bytes)
       }
       // From the last on: in the gaps of what is done, each then joins the end of the list at once.
       for (const extent of extents.toReversed()) restored.add(extent)
-      const bytes = extents.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0)
       restoredBytes += bytes
       if (!wasDone) {
         newBytes += bytes

@@ -133,12 +133,14 @@ async function writeLinks(
     await using lanes = openLanes(run, target, store, deps)
     const options = { volumeIsNew, memoryMax, workers }
     const work = { links, target, lanes, expected, log, restored, options }
-    if (log.count() > 0)
+    if (log.count() > 0) {
+      run.reached(log.doneBytes())
       run.log.info('going on where an earlier start was cut short', { steps: log.count() })
+    }
     let hasMoved = false
     for await (const { restoredBytes, newBytes, totalBytes } of restoreVolume(work, signal)) {
       if (!hasMoved && newBytes > 0) {
-        run.reached(restoredBytes)
+        run.reached(log.doneBytes())
         hasMoved = true
       }
       run.progress(restoredBytes, totalBytes)

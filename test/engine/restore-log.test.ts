@@ -3,6 +3,7 @@ import { test } from 'node:test'
 
 import { memorySpool } from '#src/adapters/spool/memory-spool.ts'
 import type { RestoreLink } from '#src/domain/restore-plan.ts'
+import { openRecordLog } from '#src/engine/record-log.ts'
 import { openRestoreLog, type RestoreLog } from '#src/engine/restore-log.ts'
 
 function aLink(fields: Partial<RestoreLink> = {}): RestoreLink {
@@ -26,12 +27,12 @@ async function aFile() {
   const file = await memorySpool().open()
   const log = await openRestoreLog(file, links, target)
   assert.deepEqual(doneSteps(log), [])
-  await log.add(0)
-  await log.add(20_000)
+  await log.add(0, 10)
+  await log.add(20_000, 20)
   const count = log.count()
-  await log.add(2)
+  await log.add(2, 40)
   await log.synced(count)
-  await log.add(5)
+  await log.add(5, 80)
   assert.deepEqual(doneSteps(log), [0, 2, 5, 20_000])
   return file
 }
@@ -41,6 +42,7 @@ test('while the host runs, what was written is done', async () => {
 
   assert.deepEqual(doneSteps(log), [0, 2, 5, 20_000])
   assert.equal(log.count(), 4)
+  assert.equal(log.doneBytes(), 150)
 })
 
 test('after the host has begun anew, only what was synced is done, and stays so', async () => {
@@ -49,16 +51,20 @@ test('after the host has begun anew, only what was synced is done, and stays so'
 
   const log = await openRestoreLog(file, links, later)
   assert.deepEqual(doneSteps(log), [0, 20_000])
-  await log.add(3)
-  assert.deepEqual(doneSteps(await openRestoreLog(file, links, later)), [0, 3, 20_000])
+  await log.add(3, 160)
+  assert.equal(log.doneBytes(), 190)
+  const again = await openRestoreLog(file, links, later)
+  assert.deepEqual(doneSteps(again), [0, 3, 20_000])
+  assert.equal(again.doneBytes(), 190)
   const atLast = await openRestoreLog(file, links, { ...target, epoch: 'boot 3' })
   assert.deepEqual(doneSteps(atLast), [0, 20_000])
+  assert.equal(atLast.doneBytes(), 30)
 })
 
 test('what was added and synced later counts too', async () => {
   const file = await aFile()
   const log = await openRestoreLog(file, links, target)
-  await log.add(3)
+  await log.add(3, 160)
   await log.synced(log.count())
 
   const later = await openRestoreLog(file, links, { ...target, epoch: 'boot 2' })
@@ -77,6 +83,7 @@ for (const [what, otherLinks, otherTarget] of [
 
     assert.deepEqual(doneSteps(log), [])
     assert.equal(log.count(), 0)
+    assert.equal(log.doneBytes(), 0)
   })
 }
 
@@ -84,7 +91,19 @@ test('a file that is no log is begun anew', async () => {
   const file = await memorySpool().open()
   await file.append(Buffer.from('nothing that anybody knows'))
   const log = await openRestoreLog(file, links, target)
-  await log.add(4)
+  await log.add(4, 10)
 
   assert.deepEqual(doneSteps(await openRestoreLog(file, links, target)), [4])
+})
+
+test('the steps that an agent noted before lengths were noted are done', async () => {
+  const file = await memorySpool().open()
+  const { header } = await openRecordLog(await aFile())
+  const records = await openRecordLog(file)
+  await records.restart(String(header))
+  for (const step of [1, 4]) await records.append(Buffer.from(Uint32Array.of(step).buffer))
+
+  const log = await openRestoreLog(file, links, target)
+  assert.deepEqual(doneSteps(log), [1, 4])
+  assert.equal(log.doneBytes(), 0)
 })

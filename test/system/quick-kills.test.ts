@@ -9,7 +9,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import type { Operation } from '#src/domain/job.ts'
 import type { JsonObject } from '#src/domain/json.ts'
-import { type AgentHome, agentHome, spawnAgent, startAgent } from '../support/agent.ts'
+import {
+  type AgentHome,
+  type AgentProcess,
+  agentHome,
+  spawnAgent,
+  startAgent,
+} from '../support/agent.ts'
 import { aContext } from '../support/builders.ts'
 import { rabbitVhost } from '../support/rabbit-vhost.ts'
 import { recordFor } from '../support/scheduler.ts'
@@ -27,17 +33,30 @@ const settings = {
   cinder_backup_agent: { requests_max: 60 },
 }
 
+/** Where the first start is killed: far on, so that those after it have much to pass over. */
+const comesFarBytes = 800
+
+/** What is done is noted in these; in no other file of a job. */
+const noted = /\/(?:windows|steps)$/
+
 /** How much the agent has noted of what it did. */
 async function notedBytes({ stateDir }: AgentHome): Promise<number> {
   const kept = path.join(stateDir, 'spool', 'kept')
   const names = await readdir(kept, { recursive: true }).catch(() => [])
-  const sizes = names.map((name) =>
-    stat(path.join(kept, name)).then(
-      (found) => (found.isFile() ? found.size : 0),
-      () => 0, // It ended meanwhile.
-    ),
-  )
+  const sizes = names
+    .filter((name) => noted.test(name))
+    .map((name) =>
+      stat(path.join(kept, name)).then(
+        ({ size }) => size,
+        () => 0, // It ended meanwhile.
+      ),
+    )
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0)
+}
+
+/** Which start in a row without a move this one was, by its log. */
+function startsCounted(agent: AgentProcess): number {
+  return Number(/ started .*\bstarts=(\d+)/.exec(agent.log())?.[1])
 }
 
 /** Kills each start of the job just after it has noted something; resolves to the final record. */
@@ -53,11 +72,11 @@ async function killedQuickly(
   const isOver = () => peer.heard.some(({ eventType }) => isFinal(eventType, operation))
   let count = 0
   for (; count < kills; count += 1) {
-    // The first start comes far, so that those after it have much to pass over.
-    const wantedBytes = (await notedBytes(home)) + (count === 0 ? 40 * 12 : 1)
+    const wantedBytes = (await notedBytes(home)) + (count === 0 ? comesFarBytes : 1)
     while ((await notedBytes(home)) < wantedBytes && !isOver()) await sleep(2)
     if (isOver()) break
     await agent.end('SIGKILL')
+    assert.ok(startsCounted(agent) <= 2, `what a start had noted was not seen: ${agent.log()}`)
     agent = spawnAgent(t, home)
   }
   await agent.logged(/\bserving\b/)
