@@ -273,7 +273,7 @@ function takeUnfinished(
 ): void {
   for (const job of journal.unfinished()) {
     if (job.context.authToken !== null) log.addSecret(job.context.authToken)
-    runner.take(job)
+    runner.takeLeft(job)
   }
 }
 

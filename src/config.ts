@@ -104,8 +104,15 @@ function limits({ DEFAULT: values, cinder_backup_agent: agent }: Settings) {
     bytesPerSecondMax: agent.bandwidth_max,
     requestsPerSecondMax: agent.requests_max,
     deviceWaitMs: agent.device_timeout * 1000,
+    /** Infinite: no host is ever taken for gone. */
+    goneHostMs: goneHostMs(agent.gone_host_timeout),
     responseWaitMs: values.rpc_response_timeout * 1000,
   }
+}
+
+/** An agent that is only restarted, or has no store for a while, must not be taken for gone. */
+function goneHostMs(seconds: number): number {
+  return seconds === 0 ? Number.POSITIVE_INFINITY : Math.max(seconds, 3600) * 1000
 }
 
 /** Cinder's database; null where none is configured. */

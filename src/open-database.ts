@@ -44,7 +44,7 @@ export async function openCinder(
       device: backupDeviceFrom,
     },
     // Cinder's services read it once in their life; an upgrade is seen here without a restart.
-    versionPin: async (within) => (await records.versionPins('cinder-volume', within))?.rpc ?? null,
+    versionPin: (within) => records.versionPin('cinder-volume', within),
     timeoutMs: limits.responseWaitMs,
   })
   return { records, storage }

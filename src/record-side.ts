@@ -12,7 +12,13 @@ import { serviceReport } from './operations/report-service.ts'
 import { rowPathVolumes } from './operations/row-path-volumes.ts'
 import { noRows, type Rows } from './operations/rows.ts'
 import type { JobRunner } from './operations/run-jobs.ts'
-import { endUnclaimed, rowsLeft, sweepLost, sweepRows } from './operations/sweep-rows.ts'
+import {
+  endOfGoneHost,
+  endUnclaimed,
+  rowsLeft,
+  sweepLost,
+  sweepRows,
+} from './operations/sweep-rows.ts'
 import {
   databaseVolumeMetadata,
   requestedVolumeMetadata,
@@ -98,9 +104,12 @@ export function databaseSide(cinder: Cinder, config: Config, parts: Parts): Reco
   const sweeping = ({ take }: Pick<JobRunner, 'take'>) => {
     return { records, storage, journal, host, take, onEnded, log }
   }
+  const { goneHostMs } = limits
+  const ofOthers = sweeping({ take: () => undefined })
   const stranded = strandedNames({
-    ...{ records, host, log, endMs: limits.deviceWaitMs },
-    end: (row, within) => endUnclaimed(row, sweeping({ take: () => undefined }), within),
+    ...{ records, host, log, endMs: limits.deviceWaitMs, goneMs: goneHostMs },
+    end: (row, within) => endUnclaimed(row, ofOthers, within),
+    endGone: (row, within) => endOfGoneHost(row, goneHostMs, ofOthers, within),
   })
   const lookForStranded = (signal: AbortSignal) =>
     stranded.look(signal).catch((error: unknown) => {
@@ -109,7 +118,8 @@ export function databaseSide(cinder: Cinder, config: Config, parts: Parts): Reco
 
   return {
     rows: databaseRows({
-      ...{ records, availabilityZone, onEnded, log, refusedRetryMs, service: driver.classPath },
+      ...{ records, host, availabilityZone, onEnded, log, refusedRetryMs },
+      service: driver.classPath,
       isReady: () => storeState() !== false,
     }),
     handlerRows: { records, onEnded },

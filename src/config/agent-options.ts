@@ -113,6 +113,12 @@ export const agentOptions = {
     minimum: 1,
     unit: 'seconds',
   }),
+  gone_host_timeout: integer(
+    86_400,
+    'What another host has in hand ends in error when its cinder-backup was not heard of for so long, ' +
+      'an hour at least. An agent is not heard of while its store is away: longer than that may take. 0: never.',
+    { minimum: 0, maximum: 3_153_600_000, unit: 'seconds' },
+  ),
   message_max: bytes(4 * mebibyte, 'Larger messages are rejected unread.', { minimum: 1024 }),
   health_listen: optionalText('Address of the health endpoint, host:port. Not built yet.', {
     defaultText: 'off',

@@ -24,6 +24,7 @@ const whyNot: Readonly<Record<string, string>> = {
     'final events are never given up, and progress is left out while the broker is away',
   'cinder_backup_agent.advertise_rpc': noDatabase,
   'cinder_backup_agent.device_timeout': noDatabase,
+  'cinder_backup_agent.gone_host_timeout': noDatabase,
   'cinder_backup_agent.health_listen': 'the health endpoint is not built yet',
 }
 

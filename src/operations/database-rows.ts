@@ -11,6 +11,7 @@ import { isRestoredOnto } from './settling.ts'
 
 type Deps = Omit<AdmitDeps, 'records'> & {
   readonly records: Records
+  readonly host: string
   /** How long a database that refuses is left alone between two tries. */
   readonly refusedRetryMs: number
   readonly log: Log
@@ -27,7 +28,7 @@ const refusedTriesMax = 10
 
 /** The rows of Cinder's database, moved as cinder-backup moves them. */
 export function databaseRows(deps: Deps): Rows {
-  const { records } = deps
+  const { records, host } = deps
   return {
     isDatabase: true,
     record: (job, signal) =>
@@ -47,7 +48,7 @@ export function databaseRows(deps: Deps): Rows {
       const { id } = job.request.backup.record
       const row = await records.backup(id, signal)
       const { targetVolumeId: target } = job.request
-      const isMeant = target === null || isRestoredOnto(row, target)
+      const isMeant = target === null || isRestoredOnto(row, target, host)
       if (row !== null && !row.deleted && row.status === statusWhile(job) && isMeant) return null
       return unwanted(id, row?.status ?? null)
     },
@@ -55,7 +56,7 @@ export function databaseRows(deps: Deps): Rows {
       persistently(deps, log, signal, async (isRepeated) => {
         const row = await records.backup(job.request.backup.record.id, signal)
         const isAgain = isRepeated || job.ending !== null
-        return settleJob({ job, ending, row, isAgain, records, log, signal })
+        return settleJob({ job, ending, row, isAgain, host, records, log, signal })
       }),
     ended: deps.onEnded,
   }

@@ -13,7 +13,7 @@ export function doneEnding(record: BackupRecord, extra: JsonObject = {}): Ending
   return { outcome: { kind: 'done' }, record, kept: record, extra, error: null }
 }
 
-/** Decision D29: a cancelled create ends as in Cinder, a cancelled restore says what it left. */
+/** Decision D29: a cancelled create ends as in Cinder, a cancelled restore says what it left, and a delete that it was none. */
 export function cancelledEnding(
   start: Start,
   before: BackupRecord,
@@ -30,7 +30,8 @@ export function cancelledEnding(
     record,
     kept: keptOf(job, record),
     extra: isRestore ? restoreRemains(thrown, start) : {},
-    error: isRestore ? { code, message } : null,
+    // What hears of the end of a delete takes it that the backup is gone.
+    error: operation === 'create' ? null : { code, message },
   }
 }
 

@@ -11,6 +11,10 @@ type Deps = {
   readonly end: (row: BackupRecord, signal: AbortSignal) => Promise<void>
   /** After how long that is done: none is still on its way then. */
   readonly endMs: number
+  /** Ends what a host had in hand of which nothing was heard for `goneMs`. */
+  readonly endGone: (row: BackupRecord, signal: AbortSignal) => Promise<void>
+  /** Infinite: never. */
+  readonly goneMs: number
   readonly log: Log
 }
 
@@ -20,19 +24,40 @@ const silentSeconds = 600
 /**
  * Names what stays in the making for good, for no start sees the rows of another host: a request that was
  * lost before any agent had it, and what is of a host that was renamed or is gone. That host may come back and
- * go on with its work, so that nothing of it is changed; what has no host is ended after a while. Each is told
- * of once in the life of the agent.
+ * go on with its work, so that nothing of it is changed before it is silent for very long; what has no host is
+ * ended after a while. Each is told of once in the life of the agent.
  */
-export function strandedNames({ records, host, end, endMs, log }: Deps): {
+export function strandedNames({ records, host, end, endMs, endGone, goneMs, log }: Deps): {
   look(signal: AbortSignal): Promise<void>
 } {
   let told: ReadonlySet<string> = new Set()
+  let goneBefore: ReadonlySet<string> = new Set()
+
+  async function goneOf(
+    rows: readonly BackupRecord[],
+    signal: AbortSignal,
+  ): Promise<ReadonlySet<string>> {
+    const isAnyOfHost = rows.some((row) => row.host !== null)
+    if (!isAnyOfHost || !Number.isFinite(goneMs)) return new Set()
+    const gone = await records.strandedBackups(host, recordTimeIn(-goneMs / 1000), signal)
+    return new Set(gone.filter((row) => row.host !== null).map(nameOf))
+  }
+
   return {
     async look(signal) {
+      const wasGone = goneBefore
+      goneBefore = new Set() // Where this look fails, the next is the first.
       const rows = await records.strandedBackups(host, recordTimeIn(-silentSeconds), signal)
+      const gone = await goneOf(rows, signal)
+      // After an outage of the database every host has been silent: it has until the next look to be heard.
+      const isGone = (row: BackupRecord) => gone.has(nameOf(row)) && wasGone.has(nameOf(row))
       for (const row of rows) {
-        if (isLost(row, endMs)) {
-          await end(row, signal)
+        const ending = isLost(row, endMs) ? end : isGone(row) ? endGone : null
+        if (ending !== null) {
+          // Those before it may have taken long, and the host may be back.
+          if (ending === end || (await goneOf([row], signal)).has(nameOf(row))) {
+            await ending(row, signal)
+          }
           continue
         }
         if (told.has(nameOf(row))) continue
@@ -42,6 +67,7 @@ export function strandedNames({ records, host, end, endMs, log }: Deps): {
         })
       }
       told = new Set(rows.map(nameOf))
+      goneBefore = gone
     },
   }
 }

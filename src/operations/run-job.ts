@@ -54,14 +54,19 @@ const journalRetryMs = 1000
 
 /**
  * Runs a job of the journal to its one outcome: record, final events and answers in one transaction.
- * Resolves to false where the agent's stop came first; then the job is in the journal as it was.
+ * `isLeft`: others may have changed its row since it was accepted. Resolves to false where the agent's stop came first; then the job is in the journal as it was.
  */
-export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): Promise<boolean> {
+export async function runJob(
+  waiting: Job,
+  isLeft: boolean,
+  signals: RunSignals,
+  deps: RunDeps,
+): Promise<boolean> {
   const { journal, moved } = deps
   const log = deps.log.child(idsOf(waiting))
   moved()
   try {
-    const ending = await settled(waiting, signals, deps, log)
+    const ending = await settled(waiting, isLeft, signals, deps, log)
     const { outcome, kept } = ending
     await whenWritable(
       () => {
@@ -88,12 +93,13 @@ export async function runJob(waiting: Job, signals: RunSignals, deps: RunDeps): 
  */
 async function settled(
   waiting: Job,
+  isLeft: boolean,
   signals: RunSignals,
   deps: RunDeps,
   log: Log,
 ): Promise<Ending> {
   const { journal, rows, moved } = deps
-  const { job, ending } = await worked(waiting, signals, deps, log)
+  const { job, ending } = await worked(waiting, isLeft, signals, deps, log)
   if (job.ending === null && rows.isDatabase) {
     const writing = { log, signal: signals.stop, moved }
     await whenWritable(() => journal.update(job.id, { ending }), writing)
@@ -111,6 +117,7 @@ async function settled(
 /** Starts the job, and starts it again with each new token that it waited for, until it is known how it ends. */
 async function worked(
   waiting: Job,
+  isLeft: boolean,
   signals: RunSignals,
   deps: RunDeps,
   log: Log,
@@ -118,7 +125,7 @@ async function worked(
   const { stop, cancel, token } = signals
   let job = waiting
   while (true) {
-    const start = await beginJob(job, signals, deps, log)
+    const start = await beginJob(job, isLeft, signals, deps, log)
     const ending = start.job.ending ?? (await workOn(start, signals, deps, log))
     if (!('waitsFor' in ending)) return { job: start.job, ending }
     const writing = { log, signal: stop, moved: deps.moved }
@@ -166,10 +173,11 @@ function noteReached(jobId: string, highWaterBytes: number, journal: Journal): v
 
 async function beginJob(
   waiting: Job,
+  isLeft: boolean,
   { stop }: RunSignals,
   { journal, rows, host, moved }: RunDeps,
   log: Log,
-): Promise<Start> {
+): Promise<Start & { readonly isLeft: boolean }> {
   const { operation } = waiting.request
   const isReset = operation === 'reset_status'
   const isFirst = !waiting.started
@@ -192,7 +200,7 @@ async function beginJob(
     { log, signal: stop, moved },
   )
   log.info(`${operation} started`, { run: job.run, starts: job.starts })
-  return { job, isFirst }
+  return { job, isFirst, isLeft: isLeft || !isFirst }
 }
 
 /** What it waited for has changed the record meanwhile; the reset changes nothing but the status. */
@@ -204,7 +212,7 @@ function recordToReset({ request }: Job, journal: Journal, host: string): Backup
 
 /** Runs the operation and says how the job ends, or what it waits for. Rejects only where `stop` came first. */
 async function workOn(
-  start: Start,
+  start: Start & { readonly isLeft: boolean },
   { stop, cancel, device, token }: RunSignals,
   deps: RunDeps,
   log: Log,
@@ -220,6 +228,7 @@ async function workOn(
 
   try {
     refuseRepeatedCrash(job)
+    if (start.isLeft) await refuseUnwanted(job, kept.record(), deps.rows, signal)
     refuseRefused(job)
     signal.throwIfAborted()
     const admitted = await deps.rows.admit(job, kept.record(), log, signal)
@@ -301,6 +310,21 @@ function runOf(
 function refuseRefused({ request: { refused } }: Job): void {
   if (refused === undefined || refused === null) return
   throw new AgentError(refused.code, refused.message)
+}
+
+/** What was left is no request any more that could be refused: a row that has moved on meanwhile cancels it. */
+async function refuseUnwanted(
+  job: Job,
+  { status, deleted }: BackupRecord,
+  rows: Rows,
+  signal: AbortSignal,
+): Promise<void> {
+  const { operation } = job.request
+  if (operation === 'import' || operation === 'reset_status') return
+  // What is deleted already is asked for once more.
+  if (operation === 'delete' && (deleted || status === 'deleting')) return
+  const reason = await rows.unwanted(job, signal)
+  if (reason !== null) throw reason
 }
 
 function refuseRepeatedCrash({ starts, request }: Job): void {

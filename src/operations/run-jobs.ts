@@ -10,8 +10,11 @@ import { type RunDeps, runJob } from './run-job.ts'
 import { type TokenWait, tokenWait } from './token-wait.ts'
 
 export type JobRunner = {
-  /** Takes a job of the journal in hand: new, or left by an earlier life of the agent. */
+  /** Takes a new job of the journal in hand. */
   take(job: Job): void
+
+  /** Takes one in hand that was left, by an earlier life of the agent too. */
+  takeLeft(job: Job): void
 
   /** A caller that waits for the end of a job: heartbeats for those that asked. */
   watch(jobId: string): void
@@ -52,6 +55,7 @@ export type RunnerDeps = RunDeps & {
 }
 
 type Entry = InHand & {
+  readonly isLeft: boolean
   readonly ended: AbortController
   readonly watched: Set<string> // Callers that get heartbeats.
   readonly device: DeviceWait
@@ -89,13 +93,14 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
 
   async function runToItsEnd(entry: Entry, stop: AbortSignal): Promise<void> {
     try {
-      const { job, cancel, device, token } = entry
-      if (!(await runJob(job, { stop, cancel: cancel.signal, device, token }, deps))) return
+      const { job, isLeft, cancel, device, token } = entry
+      const signals = { stop, cancel: cancel.signal, device, token }
+      if (!(await runJob(job, isLeft, signals, deps))) return
     } catch (error) {
       log.error("a job was left: Cinder's rows refuse it, or by a defect; it goes on later", {
         error,
       })
-      void leftJob(entry.job.id, deps, stop).then((job) => job !== null && take(job))
+      void leftJob(entry.job.id, deps, stop).then((job) => job !== null && take(job, true))
     }
     queue.remove(entry)
     entry.ended.abort()
@@ -107,9 +112,9 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
     if (entry !== undefined) watchCallers(entry, deps)
   }
 
-  function take(job: Job): void {
+  function take(job: Job, isLeft: boolean): void {
     const rise = (signal: AbortSignal) => resting.rise(running.size, jobsMax, signal)
-    const entry = entryOf(job, { rest: resting.rest, rise }, deps.authWaitMs)
+    const entry = entryOf(job, isLeft, { rest: resting.rest, rise }, deps.authWaitMs)
     queue.add(entry)
     if (cancels(entry)) cancelOthers(entry, queue, log)
     if (job.request.operation === 'reset_status') queue.prefer(entry)
@@ -119,7 +124,8 @@ export function jobRunner(deps: RunnerDeps): JobRunner {
   }
 
   return {
-    take,
+    take: (job) => take(job, false),
+    takeLeft: (job) => take(job, true),
     watch,
     renew: (jobId) => queue.get(jobId)?.token.came(),
     inHand: (backupId) => queue.ofBackup(backupId).map(({ job }) => job),
@@ -149,9 +155,14 @@ function give({ job, device: wait }: Entry, device: BackupDevice, journal: Runne
   return { job, isTaken: true }
 }
 
-function entryOf(job: Job, places: Parameters<typeof deviceWait>[0], authWaitMs: number): Entry {
+function entryOf(
+  job: Job,
+  isLeft: boolean,
+  places: Parameters<typeof deviceWait>[0],
+  authWaitMs: number,
+): Entry {
   return {
-    ...{ job, cancel: new AbortController(), ended: new AbortController() },
+    ...{ job, isLeft, cancel: new AbortController(), ended: new AbortController() },
     watched: new Set<string>(),
     device: deviceWait(places, job.device),
     token: tokenWait(places, authWaitMs),

@@ -1,3 +1,4 @@
+import type { BackupRecord } from '../domain/backup-record.ts'
 import type { Ending, JobOutcome } from '../domain/job.ts'
 import { now } from '../lib/clock.ts'
 import type { VolumeChange, VolumeRow } from '../ports/records.ts'
@@ -10,22 +11,28 @@ import {
   wasRefusedByStatus,
 } from './settling.ts'
 
-/** What the target of a restore is while it is ours. */
-const ours: readonly string[] = ['restoring-backup', 'creating']
+/** What the target of a restore is meanwhile. */
+const during: readonly string[] = ['restoring-backup', 'creating']
 
 /** What it is when that went wrong. */
 const failures: readonly string[] = ['error', 'error_restoring']
 
 /** A restore says something of the volume, and of the backup only that it is done with. */
 export async function settleRestore(settling: Settling): Promise<Ending> {
-  const { job, ending, row, records, isAgain, signal } = settling
+  const { job, ending, row, host, records, isAgain, signal } = settling
   const { targetVolumeId } = job.request
   const { outcome } = ending
   if (targetVolumeId === null) return ending
   const volume = await records.volume(targetVolumeId, signal)
-  const isWanted = isRestoredOnto(row, targetVolumeId)
+  const isWanted = isRestoredOnto(row, targetVolumeId, host)
+  // One that was let go of by an earlier start, or whose row was reset, others may have taken since.
+  const isTheirs =
+    isOfAnotherHost(row, host) ||
+    ((isAgain || !isWanted) &&
+      (await records.isRestoredFromOther(targetVolumeId, job.request.backup.record.id, signal)))
+  const isOurs = (one: VolumeRow) => isInRestore(one) && !isTheirs
   if (outcome.kind === 'failed') {
-    await settleFailure(settling, volume, isWanted, outcome)
+    await settleFailure(settling, isTheirs ? null : volume, isWanted, outcome)
     return ending
   }
   // An earlier start has let go of the volume before it said so of the backup.
@@ -42,8 +49,13 @@ export async function settleRestore(settling: Settling): Promise<Ending> {
   return isDone || outcome.kind === 'cancelled' || row === null ? ending : cancelled(settling, row)
 }
 
-function isOurs({ status }: VolumeRow): boolean {
-  return status !== null && ours.includes(status)
+function isInRestore({ status }: VolumeRow): boolean {
+  return status !== null && during.includes(status)
+}
+
+/** Asked for anew while this host was away, of another one. */
+function isOfAnotherHost(row: BackupRecord | null, host: string): boolean {
+  return row?.status === 'restoring' && row.host !== null && row.host !== host
 }
 
 function doneChange({ status }: VolumeRow): VolumeChange {
@@ -75,7 +87,7 @@ async function settleFailure(
   // An earlier start may have told of the volume, and whether it was made for this is lost with that.
   const isTold = isAgain && volume !== null && failures.includes(volume.status ?? '')
   // A volume in a status of another's is spoken of too, but only as long as the backup is ours.
-  if (volume !== null && !isTold && (isOurs(volume) || isWanted || isByStatus)) {
+  if (volume !== null && !isTold && (isInRestore(volume) || isWanted || isByStatus)) {
     const status = isByStatus ? 'error' : statusAfterFailure(volume, code)
     await records.changeVolume(volume.id, [volume.status ?? ''], { status }, signal)
   }

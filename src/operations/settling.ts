@@ -15,6 +15,7 @@ export type Settling = {
   readonly row: BackupRecord | null
   /** Whether an earlier start may have settled them already. */
   readonly isAgain: boolean
+  readonly host: string
   readonly records: Records
   readonly log: Log
   readonly signal: AbortSignal
@@ -46,9 +47,16 @@ export async function failBackup(
   await tellUser(job, row, code, { records, log, signal })
 }
 
-/** Whether a row still says that it is restored onto that volume; one that names none may be any's. */
-export function isRestoredOnto(row: BackupRecord | null, targetVolumeId: string): boolean {
-  if (row?.status !== 'restoring') return false
+/**
+ * Whether a row still says that `host` restores it onto that volume; one that names no volume may be any's.
+ * Each restore that is asked for writes the host. Source: cinder/backup/api.py, `restore`.
+ */
+export function isRestoredOnto(
+  row: BackupRecord | null,
+  targetVolumeId: string,
+  host: string,
+): boolean {
+  if (row?.status !== 'restoring' || (row.host !== null && row.host !== host)) return false
   const { restore_volume_id: named } = row
   return named === null || named.toLowerCase() === targetVolumeId.toLowerCase()
 }

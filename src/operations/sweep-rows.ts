@@ -19,6 +19,8 @@ type Deps = {
   readonly host: string
   /** A job that goes on with what another left. */
   readonly take: (job: Job) => void
+  /** Whether a delete that was cut short goes on here, as where nothing is said, or ends in error. */
+  readonly deletes?: 'go on' | 'fail'
   /** Told of a backup that is over and may have something temporary. */
   readonly onEnded: (record: BackupRecord) => void
   readonly log: Log
@@ -77,6 +79,24 @@ export async function endUnclaimed(
   signal: AbortSignal,
 ): Promise<void> {
   await endOrTell(row, unclaimedReason, deps, signal)
+}
+
+/**
+ * Ends what another host had in hand that is gone for good: nothing was heard of it for `goneMs`. Cinder leaves
+ * such rows for ever. What it was attached to is given back in its name; a delete is not gone on with, for only
+ * the API knows which host has the same store. Should the host come back, its job finds a row that nobody wants.
+ */
+export async function endOfGoneHost(
+  row: BackupRecord,
+  goneMs: number,
+  deps: Deps,
+  signal: AbortSignal,
+): Promise<void> {
+  const { host } = row
+  if (host === null) return
+  const hours = Math.round(goneMs / 360_000) / 10
+  const reason = `host ${host}, which had this backup in hand, was not heard of for ${hours} hours: ask again`
+  await endOrTell(row, reason, { ...deps, host, deletes: 'fail' }, signal)
 }
 
 /** The statuses that Cinder's API gives before it sends the request. */
@@ -155,7 +175,9 @@ async function endOne(
   const { records, log, onEnded } = deps
   switch (row.status) {
     case 'creating': {
-      await detachOurs(row.volume_id, ['backing-up'], deps, signal)
+      if (!(await records.isHeldByLater(row, signal))) {
+        await detachOurs(row.volume_id, ['backing-up'], deps, signal)
+      }
       await letGo(row, null, records, signal)
       const change = { status: 'error', fail_reason: reason } as const
       await records.changeBackup(row.id, ['creating'], change, signal)
@@ -163,11 +185,12 @@ async function endOne(
       break
     }
     case 'restoring':
-      if (row.restore_volume_id !== null) await failTarget(row.restore_volume_id, deps, signal)
+      if (row.restore_volume_id !== null) await failTarget(row, row.restore_volume_id, deps, signal)
       await records.changeBackup(row.id, ['restoring'], { status: 'available' }, signal)
       break
     case 'deleting':
-      await goOnDeleting(row, deps, signal)
+      if (deps.deletes === 'fail') await failDelete(row, reason, records, signal)
+      else await goOnDeleting(row, deps, signal)
       break
     default:
       onEnded(row)
@@ -179,9 +202,15 @@ async function endOne(
 /** Cinder leaves a volume that was made for the restore as it is, for good. */
 const afterRestore = { 'restoring-backup': 'error_restoring', creating: 'error' } as const
 
-async function failTarget(volumeId: string, deps: Deps, signal: AbortSignal): Promise<void> {
+async function failTarget(
+  { id }: BackupRecord,
+  volumeId: string,
+  deps: Deps,
+  signal: AbortSignal,
+): Promise<void> {
   const { records } = deps
   if (isWorkedOn(volumeId, deps)) return
+  if (await records.isRestoredFromOther(volumeId, id, signal)) return
   const isDetached = await detachOurs(volumeId, Object.keys(afterRestore), deps, signal)
   const freed = isDetached ? (await records.volume(volumeId, signal))?.status : null
   for (const [from, status] of Object.entries(afterRestore)) {
@@ -224,8 +253,7 @@ async function detachOurs(
 async function goOnDeleting(row: BackupRecord, deps: Deps, signal: AbortSignal): Promise<void> {
   const { records, journal, take } = deps
   if (row.encryption_key_id !== null) {
-    const change = { status: 'error_deleting', fail_reason: failReason(keyStays(row)) } as const
-    await records.changeBackup(row.id, ['deleting'], change, signal)
+    await failDelete(row, failReason(keyStays(row)), records, signal)
     return
   }
   const acceptance = journal.accept({
@@ -239,4 +267,14 @@ async function goOnDeleting(row: BackupRecord, deps: Deps, signal: AbortSignal):
     isAnew: true, // So says the row, whatever was deleted under that id before.
   })
   if (acceptance.kind === 'new') take(acceptance.job)
+}
+
+async function failDelete(
+  row: BackupRecord,
+  reason: string,
+  records: Records,
+  signal: AbortSignal,
+): Promise<void> {
+  const change = { status: 'error_deleting', fail_reason: reason } as const
+  await records.changeBackup(row.id, ['deleting'], change, signal)
 }

@@ -74,9 +74,6 @@ export type ServiceRow = {
   readonly disabled: boolean
 }
 
-/** The lowest versions that the running services of a binary have announced; null where there are none. */
-export type VersionPins = { readonly rpc: string; readonly object: string } | null
-
 /**
  * Cinder's database, as cinder-backup uses it. Reads see rows that are not deleted, unless it is said
  * otherwise. Every method is one transaction, tried again on a deadlock, and waits for a database that is
@@ -98,6 +95,8 @@ export interface Records extends AsyncDisposable {
    * being made: the status of the source is its by then.
    */
   isHeldByLater(backup: BackupRecord, signal: AbortSignal): Promise<boolean>
+  /** Whether another backup than `backupId` is being restored onto the volume: then its status is that one's. */
+  isRestoredFromOther(volumeId: string, backupId: string, signal: AbortSignal): Promise<boolean>
   /**
    * Those that are creating, restoring or deleting, that nobody has changed since that time (ISO 8601), and
    * that are on no host, or on another than `host` of whose cinder-backup nothing was heard since then.
@@ -182,5 +181,6 @@ export interface Records extends AsyncDisposable {
   heartbeat(host: string, signal: AbortSignal): Promise<ServiceState | null>
   /** When a service last said that it lives; null where it never has. */
   lastHeartbeat(binary: string, host: string, signal: AbortSignal): Promise<string | null>
-  versionPins(binary: string, signal: AbortSignal): Promise<VersionPins>
+  /** The lowest RPC version that the services of a binary have announced; null where none has. */
+  versionPin(binary: string, signal: AbortSignal): Promise<string | null>
 }

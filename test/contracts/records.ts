@@ -188,6 +188,27 @@ function testBackups(adapter: string, bench: () => RecordsBench): void {
     assert.equal(await isHeld(again.id), false)
   })
 
+  test(`${adapter}: a volume is known for another's while another backup is restored onto it`, async () => {
+    await using records = await bench().open()
+    const [volumeId, other] = [randomUUID(), randomUUID()]
+    const first = newBackup({ status: 'restoring', restore_volume_id: volumeId })
+    const restoring = { status: 'restoring', restore_volume_id: volumeId.toUpperCase() } as const
+    for (const one of [
+      first,
+      newBackup({ ...restoring, restore_volume_id: other }),
+      newBackup({ ...restoring, status: 'available' }),
+      newBackup({ ...restoring, deleted: true }),
+    ]) {
+      await bench().insert('backups', one)
+    }
+    const isOthers = (backupId: string) => records.isRestoredFromOther(volumeId, backupId, signal)
+    assert.equal(await isOthers(first.id), false)
+    assert.equal(await isOthers(randomUUID()), true)
+
+    await bench().insert('backups', newBackup(restoring))
+    assert.equal(await isOthers(first.id), true)
+  })
+
   test(`${adapter}: what is in the making on no host, or on a silent one, is found`, async () => {
     await using records = await bench().open()
     const [ours, alive, silent] = [`ours-${randomUUID()}`, `Alive-${randomUUID()}`, randomUUID()]

@@ -136,7 +136,7 @@ async function played(scene: Scene, way: Way, rows: ReturnType<typeof cinderRows
     ...{ take: () => undefined, onEnded: (_record: BackupRecord) => undefined },
   }
   await sweepRows(deps, AbortSignal.timeout(10_000))
-  for (const job of second.journal.unfinished()) second.runner.take(job)
+  for (const job of second.journal.unfinished()) second.runner.takeLeft(job)
   await second.idle()
   await second.stop()
   assert.deepEqual(second.journal.unfinished(), [])

@@ -7,15 +7,18 @@ import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import type { BackupRecord } from '#src/domain/backup-record.ts'
 import { recordTime } from '#src/lib/time-text.ts'
 import { strandedNames } from '#src/operations/name-stranded.ts'
-import { endUnclaimed } from '#src/operations/sweep-rows.ts'
+import type { RunOperation } from '#src/operations/operation.ts'
+import { endOfGoneHost, endUnclaimed } from '#src/operations/sweep-rows.ts'
 import { aDelivery, aRequest } from '../support/builders.ts'
+import { runnerBench, types } from '../support/runner-bench.ts'
+import { rowsOf } from '../support/state-bench.ts'
 import { cinderRows, swiftDriver } from '../support/state-rows.ts'
 
 const signal = AbortSignal.timeout(60_000)
 
 const never = {
-  end: () => assert.fail('it is ended'),
-  endMs: Number.POSITIVE_INFINITY,
+  ...{ end: () => assert.fail('it is ended'), endMs: Number.POSITIVE_INFINITY },
+  ...{ endGone: () => assert.fail('it is ended'), goneMs: Number.POSITIVE_INFINITY },
 }
 
 async function named(backup: Partial<BackupRecord>, restoredTo: string | null = null) {
@@ -62,7 +65,7 @@ test('K-06 when no device would be waited for any more it is ended with its reas
       ...{ take: () => undefined, onEnded: () => undefined },
     }
     const end = (row: BackupRecord, within: AbortSignal) => endUnclaimed(row, deps, within)
-    await strandedNames({ ...deps, end, endMs: 3_600_000 }).look(signal)
+    await strandedNames({ ...deps, ...never, end, endMs: 3_600_000 }).look(signal)
 
     assert.equal(rows.backup()['status'], isEnded ? 'error' : backup.status)
     assert.equal(rows.volume()['status'], isEnded ? 'available' : 'backing-up')
@@ -122,6 +125,218 @@ for (const [status, reset, freed] of [
     if (freed !== null) assert.ok(text.endsWith(`openstack volume set --state available ${volume}`))
   })
 }
+
+const goneMs = 86_400_000
+const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000).toISOString()
+
+/** What an agent that takes a host for gone after a day makes of its backup; `fields` are those of its `services` row. */
+function afterADay(
+  backup: Partial<BackupRecord>,
+  heard: string | null,
+  attachedTo: string | null = null,
+) {
+  const rows = cinderRows({
+    backup: { host: 'gone', service: swiftDriver, created_at: hoursAgo(60), ...backup },
+    volume: { status: backup.status === 'restoring' ? 'restoring-backup' : 'backing-up' },
+  })
+  if (backup.status === 'restoring') {
+    Object.assign(rows.backup(), { restore_volume_id: rows.record.volume_id })
+  }
+  const row = { binary: 'cinder-backup', deleted: false, created_at: hoursAgo(90) }
+  if (heard !== null) rows.tables.services.push({ ...row, host: 'gone', updated_at: heard })
+  for (const host of attachedTo === null ? [] : ['host-1', attachedTo]) {
+    rows.tables.volume_attachment.push({
+      ...{ id: `of ${host}`, volume_id: rows.record.volume_id, attached_host: host },
+      ...{ instance_uuid: null, deleted: false },
+    })
+  }
+  const ended: (string | null)[] = []
+  const detached: string[] = []
+  const log = recordingLog()
+  const deps = {
+    ...{ records: rows.records, journal: memoryJournal(), host: 'host-1', log },
+    storage: { detachVolume: async (_: unknown, id: string) => void detached.push(id) },
+    take: () => assert.fail('it is taken over'),
+    onEnded: (record: BackupRecord) => void ended.push(record.status),
+  }
+  const names = strandedNames({
+    ...{ ...deps, ...never, goneMs },
+    endGone: (found, within) => endOfGoneHost(found, goneMs, deps, within),
+  })
+  return { rows, names, ended, detached, log }
+}
+
+for (const [status, backup, volume] of [
+  ['creating', 'error', 'available'],
+  ['restoring', 'available', 'error_restoring'],
+  ['deleting', 'error_deleting', 'backing-up'],
+] as const) {
+  test(`K-07 a backup that is ${status} on a host that is silent for a day is ended with its reason`, async () => {
+    for (const heard of [hoursAgo(25), null]) {
+      const { rows, names, ended, log } = afterADay({ status }, heard)
+
+      await names.look(signal)
+      assert.equal(rows.backup()['status'], status)
+      await names.look(signal)
+
+      assert.equal(rows.backup()['status'], backup)
+      assert.equal(rows.volume()['status'], volume)
+      const reason =
+        'host gone, which had this backup in hand, was not heard of for 24 hours: ask again'
+      if (backup !== 'available') assert.equal(rows.backup()['fail_reason'], reason)
+      assert.equal(log.lines.at(-1)?.fields['reason'], reason)
+      assert.deepEqual(ended, status === 'creating' ? ['error'] : [])
+    }
+  })
+}
+
+type Back = {
+  readonly operation: 'create' | 'restore' | 'delete'
+  readonly status: 'creating' | 'restoring' | 'deleting'
+  readonly isBegun: boolean
+}
+
+/** The agent of the host that was taken for gone starts after all, with its job in the journal. */
+async function backAfterAll(
+  { rows, names }: ReturnType<typeof afterADay>,
+  { operation, isBegun }: Back,
+  meanwhile: () => void,
+) {
+  await names.look(signal)
+  await names.look(signal)
+  meanwhile()
+  const toNone: RunOperation = () => assert.fail('it goes on')
+  const back = runnerBench({ [operation]: toNone }, 4, memoryJournal(), rowsOf(rows, true, 'gone'))
+  const target = operation === 'restore' ? { targetVolumeId: rows.record.volume_id } : {}
+  const asked = back.journal.accept(aDelivery(aRequest(operation, rows.record, target)))
+  assert.ok(asked.kind === 'new')
+  back.runner.takeLeft(isBegun ? back.journal.begin(asked.job.id, null) : asked.job)
+  await back.idle()
+  assert.deepEqual(back.journal.unfinished(), [])
+  await back.stop()
+  return types(back.events()).at(-1)
+}
+
+for (const [operation, status, others, last] of [
+  ['create', 'creating', { status: 'backing-up', previous_status: 'available' }, 'create.end'],
+  ['restore', 'restoring', { status: 'restoring-backup' }, 'restore.error'],
+  ['delete', 'deleting', null, 'delete.error'],
+] as const) {
+  for (const isBegun of [true, false]) {
+    const what = `${operation} ${isBegun ? 'begun' : 'waiting'}`
+    test(`K-07 a host that comes back after all, with a ${what} in its journal, leaves what others have now`, async () => {
+      const stranded = afterADay({ status }, hoursAgo(25))
+      const { rows } = stranded
+      let ended: unknown
+      const told = await backAfterAll(stranded, { operation, status, isBegun }, () => {
+        const { status: now, fail_reason: reason } = rows.backup()
+        ended = [now, reason]
+        if (others === null) return
+        Object.assign(rows.volume(), others)
+        const another = { id: randomUUID(), host: 'host-2', status, created_at: recordTime() }
+        rows.tables.backups.push({ ...rows.backup(), ...another })
+      })
+
+      if (others !== null) assert.equal(rows.volume()['status'], others.status)
+      assert.deepEqual([rows.backup()['status'], rows.backup()['fail_reason']], ended)
+      assert.deepEqual(rows.messages(), [])
+      assert.equal(told, `backup.${last}`)
+    })
+  }
+}
+
+test('K-07 a restore that was asked for anew, and is of another host by then, is not gone on with', async () => {
+  const stranded = afterADay({ status: 'restoring' }, hoursAgo(25))
+  const { rows } = stranded
+  const job = { operation: 'restore', status: 'restoring', isBegun: true } as const
+  await backAfterAll(stranded, job, () => {
+    Object.assign(rows.volume(), { status: 'restoring-backup' })
+    Object.assign(rows.backup(), { status: 'restoring', host: 'host-2' })
+  })
+
+  assert.equal(rows.volume()['status'], 'restoring-backup')
+  assert.equal(rows.backup()['status'], 'restoring')
+})
+
+for (const status of ['creating', 'restoring'] as const) {
+  test(`K-07 what another host has of the volume of a backup that is ${status} is left to it`, async () => {
+    const { rows, names, detached } = afterADay({ status }, hoursAgo(25), 'gone')
+    const before = { ...rows.volume() }
+    const another = { id: randomUUID(), host: 'host-2', created_at: recordTime() }
+    rows.tables.backups.push({ ...rows.backup(), ...another })
+    rows.tables.services.push({
+      ...{ binary: 'cinder-backup', deleted: false, created_at: hoursAgo(90) },
+      ...{ host: 'host-2', updated_at: recordTime() },
+    })
+
+    await names.look(signal)
+    await names.look(signal)
+
+    assert.notEqual(rows.backup()['status'], status)
+    assert.deepEqual(rows.volume(), before)
+    assert.deepEqual(detached, [])
+  })
+
+  test(`K-07 what a backup that is ${status} has attached to the host that is gone is given back`, async () => {
+    const { names, detached } = afterADay({ status }, hoursAgo(25), 'gone')
+
+    await names.look(signal)
+    await names.look(signal)
+
+    assert.deepEqual(detached, ['of gone'])
+  })
+}
+
+test('K-07 a host that is heard of while others are ended is left alone', async () => {
+  const { rows, names } = afterADay({ status: 'creating' }, hoursAgo(25))
+  await names.look(signal)
+  const { strandedBackups } = rows.records
+  let asked = 0
+  Object.assign(rows.records, {
+    strandedBackups: (...args: Parameters<typeof strandedBackups>) => {
+      asked += 1
+      if (asked === 3) Object.assign(rows.tables.services[0] ?? {}, { updated_at: recordTime() })
+      return strandedBackups(...args)
+    },
+  })
+  await names.look(signal)
+
+  assert.equal(asked, 3)
+  assert.equal(rows.backup()['status'], 'creating')
+})
+
+test('K-07 what was heard of within the day, has changed since, or is of no host is not ended so', async () => {
+  for (const [backup, heard] of [
+    [{}, hoursAgo(23)],
+    [{ updated_at: hoursAgo(23) }, hoursAgo(25)],
+    [{ host: null }, null],
+    [{ host: 'host-1' }, null],
+  ] as const) {
+    const { rows, names } = afterADay({ status: 'creating', ...backup }, heard)
+    for (let look = 0; look < 3; look += 1) await names.look(signal)
+
+    assert.equal(rows.backup()['status'], 'creating')
+    assert.equal(rows.volume()['status'], 'backing-up')
+  }
+})
+
+test('K-07 after an outage of the database a host has until the next look to be heard', async () => {
+  const { rows, names } = afterADay({ status: 'creating' }, hoursAgo(25))
+  const service = rows.tables.services[0] ?? {}
+  const { records } = rows
+  await names.look(signal)
+
+  const { strandedBackups } = records
+  Object.assign(records, { strandedBackups: () => Promise.reject(new Error('it is away')) })
+  await assert.rejects(names.look(signal), /it is away/)
+  Object.assign(records, { strandedBackups })
+  await names.look(signal)
+  assert.equal(rows.backup()['status'], 'creating')
+  Object.assign(service, { updated_at: recordTime() })
+  await names.look(signal)
+
+  assert.equal(rows.backup()['status'], 'creating')
+})
 
 test('what is ours, of a host that lives, has ended or has just been changed is not named', async () => {
   for (const backup of [

@@ -163,7 +163,7 @@ test('a database that refuses is left alone for a while between two tries', asyn
     ...([{ create: well }, 4, journal] as const),
     databaseRows({
       ...{ ...refusing(rows, 'finishBackup', 3), service: swiftDriver, availabilityZone: 'nova' },
-      ...{ log, refusedRetryMs: 30, isReady: () => true, onEnded: () => undefined },
+      ...{ log, host: 'host-1', refusedRetryMs: 30, isReady: () => true, onEnded: () => undefined },
     }),
   )
   const beganMs = performance.now()

@@ -141,7 +141,7 @@ test('a reset that the stop of the agent cut off is done at the next start', asy
   assert.deepEqual(before.events(), [])
 
   const after = runnerBench({}, 4, before.journal)
-  for (const job of after.journal.unfinished()) after.runner.take(job)
+  for (const job of after.journal.unfinished()) after.runner.takeLeft(job)
   await after.idle()
 
   assert.deepEqual(types(after.events()), ['backup.reset_status.end'])

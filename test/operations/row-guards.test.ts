@@ -78,7 +78,7 @@ for (const [how, work] of [
     await rows.records.changeVolume(rows.record.volume_id, ['available'], taken, signal)
 
     const again = runnerBench({}, 4, journal.next(), rowsOf(rows, true))
-    for (const job of again.journal.unfinished()) again.runner.take(job)
+    for (const job of again.journal.unfinished()) again.runner.takeLeft(job)
     await again.idle()
 
     const { status, previous_status } = rows.volume()

@@ -307,7 +307,7 @@ test('a restore that an earlier start may have begun to write is never called un
   }
   const second = runnerBench({ restore: away }, 4, journal)
 
-  for (const job of journal.unfinished()) second.runner.take(job)
+  for (const job of journal.unfinished()) second.runner.takeLeft(job)
   await second.idle()
 
   assert.equal(second.events().at(-1)?.payload['target'], 'unusable')
@@ -380,7 +380,7 @@ test('a job that three starts began and none moved ends in error', async () => {
   assert.ok(acceptance.kind === 'new')
   for (let start = 0; start < 3; start += 1) agent.journal.begin(acceptance.job.id, null)
 
-  for (const job of agent.journal.unfinished()) agent.runner.take(job)
+  for (const job of agent.journal.unfinished()) agent.runner.takeLeft(job)
   await agent.idle()
 
   const error = agent.events().at(-1)

@@ -30,7 +30,7 @@ test('a backup that is settled once more leaves its volume to the next one', asy
   const next = { ...rows.backup(), id: randomUUID(), created_at: '2026-11-22T10:11:13Z' }
   rows.tables.backups.push({ ...next, status: 'creating', fail_reason: null })
   const second = runnerBench({ create: fails }, 4, journals.next(), rowsOf(rows, true))
-  for (const job of second.journal.unfinished()) second.runner.take(job)
+  for (const job of second.journal.unfinished()) second.runner.takeLeft(job)
   await second.idle()
   await second.stop()
 

@@ -124,7 +124,7 @@ test('whatever is settled once more, after a crash between the rows and the jour
     await bench.stop()
 
     const again = runnerBench({}, 4, journal.next(), rowsOf(rows, one.isReady ?? true))
-    for (const job of again.journal.unfinished()) again.runner.take(job)
+    for (const job of again.journal.unfinished()) again.runner.takeLeft(job)
     await again.idle()
 
     assertEnds(rows, one)

@@ -48,7 +48,7 @@ for (const [name, isGood, removes, status] of [
       journal,
       databaseRows({
         ...{ records: rows.records, service: swiftDriver, availabilityZone: 'nova', log },
-        ...{ refusedRetryMs: 1, isReady: () => true, onEnded: remover.ended },
+        ...{ host: 'host-1', refusedRetryMs: 1, isReady: () => true, onEnded: remover.ended },
       }),
     )
     bench.ask(aRequest('create', rows.record))
@@ -86,7 +86,7 @@ test('M-62 what is temporary of a backup that is reset to error is removed', asy
     ...([{}, 4, journal] as const),
     databaseRows({
       ...{ records: rows.records, service: swiftDriver, availabilityZone: 'nova', log },
-      ...{ refusedRetryMs: 1, isReady: () => true, onEnded: remover.ended },
+      ...{ host: 'host-1', refusedRetryMs: 1, isReady: () => true, onEnded: remover.ended },
     }),
   )
   bench.ask(aRequest('reset_status', rows.record, { newStatus: 'error' }))

@@ -164,7 +164,7 @@ test('a job that waits when the agent stops goes on at the next start', async ()
   const delivery = { ...aDelivery(request), context: aContext({ authToken: 'good' }) }
   assert.equal(journal.accept(delivery).kind, 'joined')
   const next = runnerBench({ create: needsToken }, 1, journal, noRows, longMs)
-  for (const job of journal.unfinished()) next.runner.take(job)
+  for (const job of journal.unfinished()) next.runner.takeLeft(job)
   await next.idle()
 
   assert.equal(next.events().at(-1)?.eventType, 'backup.create.end')

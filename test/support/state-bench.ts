@@ -54,9 +54,10 @@ export async function played(
 export function rowsOf(
   { records }: Pick<ReturnType<typeof cinderRows>, 'records'>,
   isReady: boolean,
+  host = 'host-1',
 ) {
   return databaseRows({
-    ...{ records, service: swiftDriver, availabilityZone: 'nova' },
+    ...{ records, host, service: swiftDriver, availabilityZone: 'nova' },
     ...{ log: recordingLog(), refusedRetryMs: 1 },
     isReady: () => isReady,
     onEnded: () => undefined,

@@ -12,6 +12,7 @@ import {
   countedStatuses,
   deletion,
   inTheMaking,
+  isRestoring,
   messageRow,
   metadataOf,
   newRow,
@@ -24,7 +25,7 @@ import {
   strandedAmong,
   temporaryNames,
   usageRow,
-  versionPinsOf,
+  versionPinOf,
   volumeOf,
 } from './record-rows.ts'
 import { type TableName, tableNames } from './sql-tables.ts'
@@ -44,7 +45,8 @@ const defaultTimes: RecordTimes = { messageSeconds: 2_592_000, reservationSecond
 /** The port on tables in memory: each method is done in one go. */
 export function memoryRecords(tables: MemoryTables, times: RecordTimes = defaultTimes): Records {
   return {
-    ...backupRecords(tables, times),
+    ...backupLooks(tables),
+    ...backupChanges(tables, times),
     ...volumeRecords(tables),
     ...serviceRecords(tables, times),
     [Symbol.asyncDispose]: async () => undefined,
@@ -108,31 +110,14 @@ function writeMetadata(
   }
 }
 
-function backupRecords(tables: MemoryTables, times: RecordTimes) {
-  const { backups } = tables
-  const read = (row: Row): BackupRecord => {
-    const metadata = metadataOf(metadataRows(tables, 'backup_metadata', String(row['id'])))
-    return backupOf({ ...row }, metadata)
-  }
-  const changeBackup = (
-    id: string,
-    from: readonly Status[] | null,
-    changes: Partial<BackupRecord>,
-  ): boolean => {
-    if (!change(rowOf(backups, id), from, columnsOf(changes))) return false
-    const { metadata } = changes
-    if (metadata !== undefined) writeMetadata(tables, 'backup_metadata', id, metadata, true)
-    return true
-  }
-  const countDependent = (id: string, by: 1 | -1) => {
-    const parent = rowOf(backups, id)
-    const count = Number(parent?.['num_dependent_backups'] ?? 0)
-    const isCounted = ({ status }: Row) => countedStatuses.some((one) => one === status)
-    const children = backups.filter((row) => row['parent_id'] === id && isThere(row))
-    if (parent === null || (by < 0 && count <= children.filter(isCounted).length)) return
-    change(parent, null, { num_dependent_backups: count + by })
-  }
+function readBackup(tables: MemoryTables, row: Row): BackupRecord {
+  const metadata = metadataOf(metadataRows(tables, 'backup_metadata', String(row['id'])))
+  return backupOf({ ...row }, metadata)
+}
 
+function backupLooks(tables: MemoryTables) {
+  const { backups } = tables
+  const read = (row: Row) => readBackup(tables, row)
   return {
     backup: async (id, signal) => {
       signal.throwIfAborted()
@@ -159,6 +144,11 @@ function backupRecords(tables: MemoryTables, times: RecordTimes) {
         return isMade && isSource(row) && since !== null && time !== null && time > since
       })
     },
+    isRestoredFromOther: async (volumeId, backupId, signal) => {
+      signal.throwIfAborted()
+      const restored = backups.filter((row) => row['status'] === 'restoring' && isThere(row))
+      return restored.some(isRestoring(volumeId, backupId))
+    },
     strandedBackups: async (host, since, signal) => {
       signal.throwIfAborted()
       const services = tables.services.filter((row) => row['binary'] === backupBinary)
@@ -168,6 +158,31 @@ function backupRecords(tables: MemoryTables, times: RecordTimes) {
         .filter(isStranded)
         .map(read)
     },
+  } satisfies Partial<Records>
+}
+
+function backupChanges(tables: MemoryTables, times: RecordTimes) {
+  const { backups } = tables
+  const changeBackup = (
+    id: string,
+    from: readonly Status[] | null,
+    changes: Partial<BackupRecord>,
+  ): boolean => {
+    if (!change(rowOf(backups, id), from, columnsOf(changes))) return false
+    const { metadata } = changes
+    if (metadata !== undefined) writeMetadata(tables, 'backup_metadata', id, metadata, true)
+    return true
+  }
+  const countDependent = (id: string, by: 1 | -1) => {
+    const parent = rowOf(backups, id)
+    const count = Number(parent?.['num_dependent_backups'] ?? 0)
+    const isCounted = ({ status }: Row) => countedStatuses.some((one) => one === status)
+    const children = backups.filter((row) => row['parent_id'] === id && isThere(row))
+    if (parent === null || (by < 0 && count <= children.filter(isCounted).length)) return
+    change(parent, null, { num_dependent_backups: count + by })
+  }
+
+  return {
     changeBackup: async (id, from, changes, signal) => {
       signal.throwIfAborted()
       return changeBackup(id, from, changes)
@@ -176,7 +191,7 @@ function backupRecords(tables: MemoryTables, times: RecordTimes) {
       signal.throwIfAborted()
       const row = rowOf(backups, id)
       if (row === null) return false
-      const backup = read(row)
+      const backup = readBackup(tables, row)
       Object.assign(row, deletion(), { status: 'deleted' })
       for (const entry of metadataRows(tables, 'backup_metadata', id)) {
         Object.assign(entry, deletion())
@@ -319,9 +334,9 @@ function serviceRecords(tables: MemoryTables, times: RecordTimes) {
       const { updated_at: at = null } = ofBinary(binary).find((row) => row['host'] === host) ?? {}
       return at === null ? null : String(at)
     },
-    versionPins: async (binary, signal) => {
+    versionPin: async (binary, signal) => {
       signal.throwIfAborted()
-      return versionPinsOf(ofBinary(binary))
+      return versionPinOf(ofBinary(binary))
     },
   } satisfies Partial<Records>
 }

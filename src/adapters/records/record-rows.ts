@@ -9,7 +9,6 @@ import type {
   ServiceRow,
   SnapshotRow,
   UserMessage,
-  VersionPins,
   VolumeRow,
 } from '../../ports/records.ts'
 
@@ -78,6 +77,15 @@ export function strandedAmong(
   const alive = new Set<Json | undefined>(services.filter(isFresh).map(({ host }) => host))
   alive.add(ourHost)
   return (row) => !isFresh(row) && !alive.has(row['host'])
+}
+
+/** Whether a row is another backup's than `backupId`, restored onto the volume: MySQL alone takes `A` for `a`. */
+export function isRestoring(
+  volumeId: string,
+  backupId: string,
+): (row: { readonly id?: unknown; readonly restore_volume_id?: unknown }) => boolean {
+  return ({ id, restore_volume_id: target }) =>
+    id !== backupId && String(target).toLowerCase() === volumeId.toLowerCase()
 }
 
 /** What of a change is columns; id and metadata are none. */
@@ -188,13 +196,8 @@ export function serviceChange(service: ServiceRow): Columns {
 }
 
 /** Versions are compared by their numbers: 1.10 is after 1.9. A row that says none says nothing. */
-export function versionPinsOf(services: readonly Columns[]): VersionPins {
-  const rpc = lowest(services.map((row) => row['rpc_current_version']))
-  const object = lowest(services.map((row) => row['object_current_version']))
-  return rpc === null || object === null ? null : { rpc, object }
-}
-
-function lowest(versions: readonly (Json | undefined)[]): string | null {
+export function versionPinOf(services: readonly Columns[]): string | null {
+  const versions = services.map((row) => row['rpc_current_version'])
   const known = versions.filter((version) => typeof version === 'string')
   return known.toSorted(compareVersions)[0] ?? null
 }

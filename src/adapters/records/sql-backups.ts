@@ -12,6 +12,7 @@ import {
   countedStatuses,
   deletion,
   inTheMaking,
+  isRestoring,
   type RecordTimes,
   strandedAmong,
 } from './record-rows.ts'
@@ -25,6 +26,7 @@ export type BackupRecords = Pick<
   | 'backup'
   | 'backupsOf'
   | 'isHeldByLater'
+  | 'isRestoredFromOther'
   | 'strandedBackups'
   | 'changeBackup'
   | 'deleteBackup'
@@ -66,6 +68,11 @@ export function sqlBackups(sessions: SqlSessions, times: RecordTimes, log: Log):
     isHeldByLater: (backup, signal) =>
       sessions.run(`look who has volume ${backup.volume_id}`, signal, (session) =>
         isHeldByLater(session, backup),
+      ),
+
+    isRestoredFromOther: (volumeId, backupId, signal) =>
+      sessions.run(`look what is restored onto volume ${volumeId}`, signal, (session) =>
+        isRestoredFromOther(session, volumeId, backupId),
       ),
 
     strandedBackups: (host, since, signal) =>
@@ -143,6 +150,20 @@ async function isHeldByLater(
     .limit(1)
     .executeTakeFirst()
   return later !== undefined
+}
+
+async function isRestoredFromOther(
+  { statements }: Session,
+  volumeId: string,
+  backupId: string,
+): Promise<boolean> {
+  const rows = await statements
+    .selectFrom('backups')
+    .select(['id', 'restore_volume_id'])
+    .where('status', '=', 'restoring')
+    .where('deleted', '=', false)
+    .execute()
+  return rows.some(isRestoring(volumeId, backupId))
 }
 
 async function readStranded(

@@ -10,14 +10,14 @@ import {
   type RecordTimes,
   serviceChange,
   serviceRow,
-  versionPinsOf,
+  versionPinOf,
 } from './record-rows.ts'
 import { insertRow, rowOf, setById } from './sql-rows.ts'
 import type { Session, SqlSessions } from './sql-session.ts'
 
 type ServiceRecords = Pick<
   Records,
-  'addMessage' | 'reportService' | 'heartbeat' | 'lastHeartbeat' | 'versionPins'
+  'addMessage' | 'reportService' | 'heartbeat' | 'lastHeartbeat' | 'versionPin'
 >
 
 export function sqlServices(
@@ -75,9 +75,9 @@ export function sqlServices(
         return at === null ? null : String(at)
       }),
 
-    versionPins: (binary, signal) =>
+    versionPin: (binary, signal) =>
       run(`read the versions of ${binary}`, signal, async (session) => {
-        return versionPinsOf(await servicesOf(session, binary))
+        return versionPinOf(await servicesOf(session, binary))
       }),
   }
 }
