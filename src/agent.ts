@@ -142,7 +142,7 @@ export async function runParts(
   const runner = jobRunner({
     ...{ journal, outbox: journal, publisher, work: spool, host, rows },
     ...{ log: jobsLog, maskSecrets: log.maskSecrets },
-    operations: operationsOn(deps),
+    operations: operationsOn(deps, host),
     moved: () => watch.moved(),
     jobsMax: limits.jobsMax,
     authWaitMs: authWaitMs(config),
@@ -155,7 +155,7 @@ export async function runParts(
   takeUnfinished(journal, runner, log)
 
   const told = { publisher, host, service, availabilityZone, intervalMs, log: rpcLog }
-  const capabilities = capabilityReport({ ...told, isDisabled: rows.isDatabase ? null : false })
+  const capabilities = capabilityReport({ ...told, isDisabled: null })
   const onChange = (isThere: boolean) => {
     storeState = isThere
     capabilities.storeIs(isThere)
@@ -208,12 +208,12 @@ function onceOurs(claimed: Promise<void>, { isDatabase }: Pick<Rows, 'isDatabase
   return (run: () => Promise<unknown>) => (isDatabase ? claimed.then(run, () => undefined) : run())
 }
 
-function operationsOn(deps: CreateDeps): Operations {
+function operationsOn(deps: CreateDeps, host: string): Operations {
   return {
     create: createBackup(deps),
     restore: restoreBackup(deps),
     delete: deleteBackup(deps.stores),
-    import: importRecord(deps),
+    import: importRecord({ ...deps, host }),
     reset_status: resetStatus,
   }
 }

@@ -75,11 +75,11 @@ const earlierAskMs = 30_000
 const askAgainMs = 60_000
 const unheardMs = 120_000
 
-export function messageSide({ journal, volumes }: Parts): RecordSide {
+export function messageSide({ journal, volumes, onDisabled }: Parts): RecordSide {
   return {
     ...{ rows: noRows, handlerRows: null, known: journal, capabilitiesMs: null },
     ...{ volumes: pathJobVolumes(volumes), metadata: requestedVolumeMetadata },
-    begin: async () => undefined,
+    begin: async () => onDisabled(false),
     run: async () => undefined,
   }
 }

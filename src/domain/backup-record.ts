@@ -46,6 +46,9 @@ export type BackupRecord = {
   readonly deleted: boolean
 }
 
+/** What the row of an import names as its volume until it has ended well. Source: cinder/backup/api.py, IMPORT_VOLUME_ID. */
+export const importVolumeId = '00000000-0000-0000-0000-000000000000'
+
 /** A record as a request carries it: with its ancestors nested, as far as the sender knew them. */
 export type BackupWithParents = {
   readonly record: BackupRecord

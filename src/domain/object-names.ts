@@ -42,6 +42,11 @@ export function sha256fileName(prefix: string): string {
   return `${prefix}_sha256file`
 }
 
+/** The volume that a prefix names; null where it is none of ours. */
+export function volumeOfPrefix(prefix: string): string | null {
+  return /^volume_([\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})[/_]/i.exec(prefix)?.[1] ?? null
+}
+
 /**
  * Throws RECORD_MISMATCH unless every object whose name starts with `prefix` belongs to this backup:
  * an empty or foreign prefix would read, replace or delete the objects of others.

@@ -18,21 +18,25 @@ const baseKey = 'volume-base-metadata'
 export function volumeMetaText(given: Json): string | null {
   if (given === null || given === '') return null
   const document = parse(given, 'ARGUMENT_INVALID')
-  const base = document[baseKey]
-  const hasSecret = isJsonObject(base) && (base['provider_auth'] ?? null) !== null
-  const text =
-    typeof given === 'string' && !hasSecret
-      ? given
-      : pythonLine(
-          hasSecret ? { ...document, [baseKey]: { ...base, provider_auth: null } } : document,
-        )
+  const clean = withoutSecret(document)
+  const text = typeof given === 'string' && clean === document ? given : pythonLine(clean)
   checkLength(text, 'ARGUMENT_INVALID')
   return text
 }
 
-/** The document kept with a backup; throws MANIFEST_INVALID where it is none of version 1 or 2. */
+/**
+ * The document kept with a backup, without the secret that cinder-backup keeps in it: it goes into events.
+ * Throws MANIFEST_INVALID where it is none of version 1 or 2.
+ */
 export function parseVolumeMeta(text: string): JsonObject {
-  return parse(text, 'MANIFEST_INVALID')
+  return withoutSecret(parse(text, 'MANIFEST_INVALID'))
+}
+
+/** The same document where there is none. */
+function withoutSecret(document: JsonObject): JsonObject {
+  const base = document[baseKey]
+  if (!isJsonObject(base) || (base['provider_auth'] ?? null) === null) return document
+  return { ...document, [baseKey]: { ...base, provider_auth: null } }
 }
 
 type Blame = 'ARGUMENT_INVALID' | 'MANIFEST_INVALID'

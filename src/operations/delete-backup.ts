@@ -1,5 +1,5 @@
-import type { BackupRecord } from '../domain/backup-record.ts'
-import { checkPrefix } from '../domain/object-names.ts'
+import { type BackupRecord, importVolumeId } from '../domain/backup-record.ts'
+import { checkPrefix, volumeOfPrefix } from '../domain/object-names.ts'
 import type { RequestContext } from '../domain/request-context.ts'
 import type { StoreLayout } from '../domain/store-layout.ts'
 import { delay, monotonicMs } from '../lib/clock.ts'
@@ -75,10 +75,18 @@ async function placeToEmpty(
 ): Promise<{ container: string; objectPrefix: string } | null> {
   const { id, volume_id: volumeId, service_metadata: objectPrefix } = record
   if (objectPrefix !== null) {
-    checkPrefix(objectPrefix, record)
+    checkPrefix(objectPrefix, { id, volume_id: volumeOf(record, objectPrefix) })
     return record.container === null ? null : { container: record.container, objectPrefix }
   }
   const container = record.container ?? layout.defaultContainer(id)
   const found = await findPrefix({ id, volumeId, container }, store, layout, signal)
   return found === null ? null : { container, objectPrefix: found.objectPrefix }
+}
+
+/**
+ * The row of a deleted backup that was imported in vain has the place of its former life, and no volume any
+ * more: then the prefix says whose it is, and the backup's id in it that it is this one's.
+ */
+function volumeOf({ volume_id: volumeId }: BackupRecord, objectPrefix: string): string {
+  return (volumeId === importVolumeId ? volumeOfPrefix(objectPrefix) : null) ?? volumeId
 }

@@ -1,4 +1,4 @@
-import type { BackupRecord } from '../domain/backup-record.ts'
+import { type BackupRecord, importVolumeId } from '../domain/backup-record.ts'
 import { wallClockMs } from '../lib/clock.ts'
 import { recordTimeIn } from '../lib/time-text.ts'
 import type { Log } from '../ports/log.ts'
@@ -52,7 +52,11 @@ export function strandedNames({ records, host, end, endMs, endGone, goneMs, log 
       // After an outage of the database every host has been silent: it has until the next look to be heard.
       const isGone = (row: BackupRecord) => gone.has(nameOf(row)) && wasGone.has(nameOf(row))
       for (const row of rows) {
-        const ending = isLost(row, endMs) ? end : isGone(row) ? endGone : null
+        const ending = isLost(row, row.volume_id === importVolumeId ? goneMs : endMs)
+          ? end
+          : isGone(row)
+            ? endGone
+            : null
         if (ending !== null) {
           // Those before it may have taken long, and the host may be back.
           if (ending === end || (await goneOf([row], signal)).has(nameOf(row))) {

@@ -15,7 +15,7 @@ type Deps = {
   readonly availabilityZone: string
   /** How often Cinder's schedulers are told unasked; null: only what is new. */
   readonly intervalMs: number | null
-  /** What an operator has said of it; null: not read yet, and until then nobody is told that it is usable. */
+  /** What an operator has said of it; null: not known yet. Then the host may be another's, and nobody is told of it. */
   readonly isDisabled: boolean | null
   readonly log: Log
 }
@@ -50,7 +50,7 @@ export function capabilityReport(deps: Deps): CapabilityReport {
   let { isDisabled } = deps
 
   async function tell(signal: AbortSignal): Promise<void> {
-    if (isThere && isDisabled === null) return
+    if (isDisabled === null) return
     const isUsable = isThere && isDisabled === false
     const [one, all] = messages(deps, isUsable)
     const hasScheduler = await publisher.cast({ topic: schedulerTopic, server: null }, one, signal)

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-import type { BackupRecord, BackupStatus } from '../domain/backup-record.ts'
+import { type BackupRecord, type BackupStatus, importVolumeId } from '../domain/backup-record.ts'
 import { failReason } from '../domain/errors.ts'
 import type { Job } from '../domain/job.ts'
 import { administratorContext } from '../domain/request-context.ts'
@@ -101,9 +101,6 @@ export async function endOfGoneHost(
 
 /** The statuses that Cinder's API gives before it sends the request. */
 const requested: readonly (BackupStatus | null)[] = ['creating', 'restoring', 'deleting']
-
-/** What the rows of imports name as their volume. Source: cinder/backup/api.py, IMPORT_VOLUME_ID. */
-const importVolumeId = '00000000-0000-0000-0000-000000000000'
 
 /**
  * A backup that any service has begun to make has its driver in its row; of the others nothing tells. The row of

@@ -33,6 +33,15 @@ test('a text with a secret loses the secret', () => {
   assert.deepEqual(parsed['volume-base-metadata'], { ...base, provider_auth: null })
 })
 
+test('what cinder-backup has kept is read without the secret', () => {
+  const text = JSON.stringify({ version: 2, 'volume-base-metadata': base, 'volume-metadata': {} })
+
+  assert.deepEqual(parseVolumeMeta(text), {
+    ...{ version: 2, 'volume-metadata': {} },
+    'volume-base-metadata': { ...base, provider_auth: null },
+  })
+})
+
 test('nothing stays nothing', () => {
   assert.deepEqual([volumeMetaText(null), volumeMetaText('')], [null, null])
 })

@@ -16,6 +16,7 @@ function toImport(id: string): BackupRecord {
     project_id: 'project-of-the-importer',
     user_id: 'importer',
     size: 0,
+    host: null,
     display_name: null,
   })
 }
@@ -32,8 +33,8 @@ test('an imported record is that of the export, but belongs to who imports it', 
     importing({ ...exported, availability_zone: 'other', service: 'cinder.backup.drivers.swift' }),
   )
 
-  const { user_id, project_id, host } = toImport(record.id)
-  const expected = { ...record, user_id, project_id, host, fail_reason: null }
+  const { user_id, project_id } = toImport(record.id)
+  const expected = { ...record, user_id, project_id, host: 'host-1', fail_reason: null }
   assert.deepEqual({ ...now, status: expected.status }, expected)
 })
 
@@ -100,3 +101,36 @@ for (const field of ['container', 'service_metadata'] as const) {
     })
   })
 }
+
+test('an import that fails has the host that tried it, so that others know whose it is', async () => {
+  const bench = driverBench()
+  const { record } = await bench.create(noise('in vain', 9000))
+  await bench.remove(record)
+
+  await assert.rejects(bench.run(importing(record)), { code: 'BACKUP_NOT_FOUND' })
+
+  assert.equal(bench.records.get(record.id)?.host, 'host-1')
+})
+
+test('a backup that was imported in vain can be deleted, with what lies where it was before', async () => {
+  const bench = driverBench()
+  const { record } = await bench.create(noise('revived', 9000))
+  const other = await bench.create(noise('of another', 9000))
+  const before = await bench.names()
+  const revived = { ...record, volume_id: toImport(record.id).volume_id, status: 'error' } as const
+
+  const foreign = { ...revived, service_metadata: other.record.service_metadata }
+  await assert.rejects(bench.remove(foreign), { code: 'RECORD_MISMATCH' })
+  await assert.rejects(bench.remove({ ...revived, service_metadata: 'volume_' }), {
+    code: 'RECORD_MISMATCH',
+  })
+  assert.deepEqual(await bench.names(), before)
+  const { record: removed } = await bench.remove(revived)
+
+  assert.equal(removed.deleted, true)
+  const prefix = String(record.service_metadata)
+  assert.deepEqual(
+    await bench.names(),
+    before.filter((name) => !name.startsWith(prefix)),
+  )
+})

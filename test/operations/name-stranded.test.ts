@@ -4,7 +4,7 @@ import { test } from 'node:test'
 
 import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
-import type { BackupRecord } from '#src/domain/backup-record.ts'
+import { type BackupRecord, importVolumeId } from '#src/domain/backup-record.ts'
 import { recordTime } from '#src/lib/time-text.ts'
 import { strandedNames } from '#src/operations/name-stranded.ts'
 import type { RunOperation } from '#src/operations/operation.ts'
@@ -20,6 +20,9 @@ const never = {
   ...{ end: () => assert.fail('it is ended'), endMs: Number.POSITIVE_INFINITY },
   ...{ endGone: () => assert.fail('it is ended'), goneMs: Number.POSITIVE_INFINITY },
 }
+
+const goneMs = 86_400_000
+const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000).toISOString()
 
 async function named(backup: Partial<BackupRecord>, restoredTo: string | null = null) {
   const rows = cinderRows({ backup })
@@ -89,6 +92,24 @@ test('K-06 an import that waits for its turn here is not ended, though its row n
   assert.equal(rows.backup()['status'], 'creating')
 })
 
+test('K-06 an import, which may wait in the journal of another host, is ended after a day only', async () => {
+  for (const [hours, status] of [
+    [23, 'creating'],
+    [25, 'error'],
+  ] as const) {
+    const backup = { host: null, volume_id: importVolumeId, created_at: hoursAgo(hours) }
+    const rows = cinderRows({ backup: { status: 'creating', service: null, ...backup } })
+    const deps = {
+      ...{ records: rows.records, storage: null, journal: memoryJournal(), host: 'host-1' },
+      ...{ take: () => undefined, onEnded: () => undefined, log: recordingLog() },
+    }
+    const end = (row: BackupRecord, within: AbortSignal) => endUnclaimed(row, deps, within)
+    await strandedNames({ ...deps, ...never, end, endMs: 3_600_000, goneMs }).look(signal)
+
+    assert.equal(rows.backup()['status'], status)
+  }
+})
+
 test('K-06 a create that a scheduler gives to a host after all, while others are ended, is left to it', async () => {
   const rows = cinderRows({ backup: { status: 'creating', service: null, host: null } })
   const deps = {
@@ -125,9 +146,6 @@ for (const [status, reset, freed] of [
     if (freed !== null) assert.ok(text.endsWith(`openstack volume set --state available ${volume}`))
   })
 }
-
-const goneMs = 86_400_000
-const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000).toISOString()
 
 /** What an agent that takes a host for gone after a day makes of its backup; `fields` are those of its `services` row. */
 function afterADay(

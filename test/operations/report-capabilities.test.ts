@@ -126,19 +126,30 @@ test('a service that is disabled is told as one that is not usable, whatever its
   assert.deepEqual(states, [false, false, true, false, false])
 })
 
-test('until it is known what an operator says of the service, nobody is told that it is usable', async () => {
+test('until it is known what an operator says of the service, nobody is told of it', async () => {
   const { report, sent, stop } = setUp({ isDisabled: null })
 
-  report.storeIs(true)
-  report.ask()
-  for (let turns = 0; turns < 10; turns += 1) await setImmediate()
-  assert.equal(sent.length, 0)
+  for (const isThere of [true, false]) {
+    report.storeIs(isThere)
+    report.ask()
+    for (let turns = 0; turns < 10; turns += 1) await setImmediate()
+    assert.equal(sent.length, 0)
+  }
   report.disabledIs(true)
   await until(() => sent.length === 2)
   await stop()
 
   const { cast } = sent[0] ?? assert.fail()
   assert.equal((cast.args['capabilities'] as Cast['args'])['backend_state'], false)
+})
+
+test('who ends without ever knowing whether the host was its own says nothing of it', async () => {
+  const { report, sent, stop } = setUp({ isDisabled: null })
+
+  await report.leave(AbortSignal.timeout(60_000))
+  await stop()
+
+  assert.equal(sent.length, 0)
 })
 
 test('where no scheduler listens, no exchange is made for one', async () => {

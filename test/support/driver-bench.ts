@@ -72,7 +72,7 @@ export function driverBench({
     create: createBackup(deps),
     restore: restoreBackup(deps),
     delete: deleteBackup({ storeFor: () => store, layout }),
-    import: importRecord(deps),
+    import: importRecord({ ...deps, host: 'host-1' }),
     reset_status: resetStatus,
   }
 

@@ -193,7 +193,8 @@ function watchedOperations({ journal, store, volumes, spool, watch }: Parts): Op
     create: (run, signal) => createBackup(depsOf(run))(run, signal),
     restore: (run, signal) => restoreBackup(depsOf(run))(run, signal),
     delete: (run, signal) => deleteBackup(depsOf(run).stores)(run, signal),
-    import: (run, signal) => importRecord(depsOf(run))(run, signal),
+    import: (run, signal) =>
+      importRecord({ ...depsOf(run), host: run.record().host ?? 'host-1' })(run, signal),
     reset_status: resetStatus,
   }
 }

@@ -126,7 +126,7 @@ test('while Keystone is away running jobs and new ones wait in every mode, and t
   await sleep(outageMs)
   await real.startKeystone()
 
-  for (const [i, agent] of agents.entries()) {
+  const endsWell = async (agent: DrivenAgent, i: number) => {
     const { scheduler } = agent
     for (const asked of [running[i], later[i]]) {
       const id = asked?.id ?? ''
@@ -139,4 +139,5 @@ test('while Keystone is away running jobs and new ones wait in every mode, and t
     const { authToken } = agent.context
     if (authToken !== null) assertSecret(authToken, agent)
   }
+  await Promise.all(agents.map(endsWell))
 })
