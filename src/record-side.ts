@@ -74,6 +74,7 @@ const earlierAskMs = 30_000
 /** A cinder-volume that works has answered by then, where it has nothing to copy. */
 const askAgainMs = 60_000
 const unheardMs = 120_000
+const busyMs = 600_000
 
 export function messageSide({ journal, volumes, onDisabled }: Parts): RecordSide {
   return {
@@ -128,7 +129,8 @@ export function databaseSide(cinder: Cinder, config: Config, parts: Parts): Reco
       storage === null
         ? rowPathVolumes({ volumes: parts.volumes, records })
         : cinderJobVolumes({
-            ...{ storage, records, askAgainMs, earlierAskMs, unheardMs },
+            ...{ storage, records, askAgainMs, earlierAskMs, unheardMs, busyMs },
+            session: () => server.session,
             deviceWaitMs: limits.deviceWaitMs,
           }),
     metadata: databaseVolumeMetadata({ records, version: backups.metadataVersion }),

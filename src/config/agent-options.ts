@@ -109,10 +109,11 @@ export const agentOptions = {
     'Its name, where the id is not set: one of backup_swift_user in backup_swift_user_domain.',
   ),
   application_credential_secret: optionalText('Its secret.', { sensitive: 'whole' }),
-  device_timeout: integer(3600, 'How long create_backup waits for continue_backup.', {
-    minimum: 1,
-    unit: 'seconds',
-  }),
+  device_timeout: integer(
+    3600,
+    'How long create_backup waits for continue_backup, which comes after a copy of the volume where the backend makes one.',
+    { minimum: 1, unit: 'seconds' },
+  ),
   gone_host_timeout: integer(
     86_400,
     'What another host has in hand ends in error when its cinder-backup was not heard of for so long, ' +

@@ -37,8 +37,12 @@ type Deps = {
   readonly earlierAskMs: number
   /** A broker or a cinder-volume that is restarted forgets what it was asked. */
   readonly askAgainMs: number
-  /** A cinder-volume that lives has begun by then. */
+  /** A cinder-volume that lives has begun by then, where the broker was away meanwhile. */
   readonly unheardMs: number
+  /** The same where nothing was: one with more to do than it has hands for begins late. */
+  readonly busyMs: number
+  /** Counts the connections to the broker; null while there is none. */
+  readonly session: () => number | null
 }
 
 /** How often a job that waits for its device looks whether its row tells of one. */
@@ -71,10 +75,14 @@ export function cinderJobVolumes(deps: Deps): JobVolumes {
     const isAsked = !run.isFirst && !isAsItIs
     let askAtMs = monotonicMs() + (isAsked ? earlierAskMs : 0)
     let unheard: Unheard | null = null
+    let hasAskedAgain = false
     do {
       const isMade = record.temp_volume_id !== null || record.temp_snapshot_id !== null
       const isLost = !isMade && unheard !== null && (await unheard(signal))
-      if (isLost) run.log.warn('cinder-volume lives and has begun nothing: it is asked again')
+      if (isLost) {
+        hasAskedAgain = true
+        run.log.warn('cinder-volume lives and has begun nothing: it is asked once more')
+      }
       const isDue = isLost || (!isMade && monotonicMs() >= askAtMs)
       if (isDue && isAsked && (await isBeingMade(record, records, signal))) {
         askAtMs = monotonicMs() + earlierAskMs // The copy of a large volume takes its time.
@@ -82,7 +90,7 @@ export function cinderJobVolumes(deps: Deps): JobVolumes {
         const asked = { record, parent: backup.parent }
         const given = await storage.requestDevice(asked, volume, askingFor(run), signal)
         if (given !== null) return run.keepDevice(given, signal)
-        unheard = isAsItIs ? null : unheardBy(record, volume, deps)
+        unheard = isAsItIs || hasAskedAgain ? null : unheardBy(record, volume, deps)
         askAtMs = isAsItIs ? monotonicMs() + askAgainMs : Number.POSITIVE_INFINITY
       }
       const lookAtMs = Math.min(deadlineMs, askAtMs)
@@ -95,7 +103,7 @@ export function cinderJobVolumes(deps: Deps): JobVolumes {
     } while (monotonicMs() < deadlineMs)
     throw new AgentError(
       'DEVICE_TIMED_OUT',
-      `cinder-volume did not make volume ${volume.id} ready for backup ${record.id} in ${deviceWaitMs / 1000} s: see its log on ${volume.host ?? 'no host'}`,
+      `cinder-volume did not make volume ${volume.id} ready for backup ${record.id} in ${deviceWaitMs / 1000} s: see its log on ${volume.host ?? 'no host'}, or make device_timeout longer where it copies for so long`,
       { volumeId: volume.id },
     )
   }
@@ -121,20 +129,27 @@ type Unheard = (signal: AbortSignal) => Promise<boolean>
 
 /**
  * Tells whether a request that was just made was lost, though something temporary may take its time: a
- * cinder-volume that lives makes the row of it at once. That it lives is seen by a heartbeat after the time
- * that it had; one that was down until then may be about to begin.
+ * cinder-volume that lives makes the row of it at once, unless it is busy with as many others as it does at
+ * once. That it lives is seen by a heartbeat after the time that it had; one that was down until then may be
+ * about to begin. Each request that comes late makes a copy of its own: more than a second one is never sent.
  */
 function unheardBy(record: BackupRecord, volume: VolumeRow, deps: Deps): Unheard {
-  const { records, unheardMs } = deps
+  const { records, unheardMs, busyMs } = deps
   const askedMs = monotonicMs()
+  const session = deps.session()
   const host = volume.host?.split('#')[0] ?? ''
   let first: string | null = null
   return async (signal) => {
-    if (monotonicMs() - askedMs < unheardMs) return false
+    const now = deps.session()
+    const wasAway = session !== null && now !== null && now !== session
+    if (monotonicMs() - askedMs < (wasAway ? unheardMs : busyMs)) return false
     if ((await begunFor(record, records, signal)).length > 0) return false
     const last = await records.lastHeartbeat('cinder-volume', host, signal)
     first ??= last
-    return last !== null && last !== first
+    if (last === null || last === first) return false
+    // What was in the making a moment ago may be named in the row by now.
+    const row = await records.backup(record.id, signal)
+    return row === null || (row.temp_volume_id === null && row.temp_snapshot_id === null)
   }
 }
 

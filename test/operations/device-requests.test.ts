@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 
 import type { BackupDevice } from '#src/domain/job.ts'
 import { cinderJobVolumes } from '#src/operations/job-volumes.ts'
@@ -13,7 +13,12 @@ import { cinderRows } from '../support/state-rows.ts'
 const signal = AbortSignal.timeout(60_000)
 
 /** A create whose device comes with the answer to request number `answered`. */
-async function opened(rows: ReturnType<typeof cinderRows>, answered: number, deviceWaitMs: number) {
+async function opened(
+  rows: ReturnType<typeof cinderRows>,
+  answered: number,
+  deviceWaitMs: number,
+  { busyMs = 20, session = (): number | null => 1 } = {},
+) {
   let asked = 0
   const gave: BackupDevice[] = []
   const storage = {
@@ -27,7 +32,8 @@ async function opened(rows: ReturnType<typeof cinderRows>, answered: number, dev
       return {} as VolumeReader
     },
   } as unknown as BlockStorage
-  const waits = { deviceWaitMs, askAgainMs: 20, earlierAskMs: 20, unheardMs: 20 }
+  const asks = { askAgainMs: 20, earlierAskMs: 20, unheardMs: 20, busyMs, session }
+  const waits = { ...asks, deviceWaitMs }
   const volumes = cinderJobVolumes({ storage, records: rows.records, ...waits })
   const failures: unknown[] = []
   const create = async (run: Run) => {
@@ -84,26 +90,30 @@ test('a create keeps the first device: a second copy of the volume is one of ano
   assert.deepEqual(got, [first, first, first, first])
 })
 
-test('what a cinder-volume that lives has not begun to copy is asked for again, what it has is not', async (t) => {
-  const inUse = () =>
-    cinderRows({
-      backup: { status: 'creating' },
-      volume: { previous_status: 'in-use', attach_status: 'attached' },
-    })
-  const [lost, begun, down] = [inUse(), inUse(), inUse()]
-  for (const rows of [lost, begun, down]) {
-    const service = {
-      ...{ id: 7, binary: 'cinder-volume', host: 'storage1@lvm', deleted: false },
-      updated_at: '2026-11-26T05:00:00Z',
-    }
-    rows.tables.services.push(service)
-    let beats = 0
-    const beat = setInterval(() => {
-      beats += 1
-      if (rows !== down) service.updated_at = `2026-11-26T05:00:00.${beats}Z`
-    }, 5)
-    t.after(() => clearInterval(beat))
+const inUse = () =>
+  cinderRows({
+    backup: { status: 'creating' },
+    volume: { previous_status: 'in-use', attach_status: 'attached' },
+  })
+
+/** The row of its cinder-volume, which lives or does not. */
+function beating(t: TestContext, rows: ReturnType<typeof cinderRows>, lives = true): void {
+  const service = {
+    ...{ id: 7, binary: 'cinder-volume', host: 'storage1@lvm', deleted: false },
+    updated_at: '2026-11-26T05:00:00Z',
   }
+  rows.tables.services.push(service)
+  let beats = 0
+  const beat = setInterval(() => {
+    beats += 1
+    if (lives) service.updated_at = `2026-11-26T05:00:00.${beats}Z`
+  }, 5)
+  t.after(() => clearInterval(beat))
+}
+
+test('what a cinder-volume that lives has not begun to copy is asked for again, what it has is not', async (t) => {
+  const [lost, begun, down] = [inUse(), inUse(), inUse()]
+  for (const rows of [lost, begun, down]) beating(t, rows, rows !== down)
   const { volume_id: id } = begun.record
   const snapshot = {
     ...{ display_name: `backup-snap-${id}`, deleted: false, status: 'creating' },
@@ -117,6 +127,41 @@ test('what a cinder-volume that lives has not begun to copy is asked for again, 
 
   assert.deepEqual([again.asked, again.gave.length, again.failures], [2, 1, []])
   assert.deepEqual([once.asked, waiting.asked], [1, 1])
+})
+
+test('a cinder-volume that is busy with others is asked once more at most, and late, unless the broker was away', async (t) => {
+  const [lost, busy, away, gone] = [inUse(), inUse(), inUse(), inUse()]
+  for (const rows of [lost, busy, away, gone]) beating(t, rows)
+  const connections = (...counts: (number | null)[]) => {
+    return () => (counts.length > 1 ? counts.shift() : counts[0]) ?? null
+  }
+
+  const twice = await opened(lost, 3, 500)
+  const once = await opened(busy, 2, 300, { busyMs: 60_000 })
+  const again = await opened(away, 2, 5_000, { busyMs: 60_000, session: connections(1, 1, 2) })
+  const waiting = await opened(gone, 2, 300, { busyMs: 60_000, session: connections(1, null) })
+
+  assert.deepEqual([twice.asked, once.asked, again.asked, waiting.asked], [2, 1, 2, 1])
+  assert.equal(again.gave.length, 1)
+})
+
+test('what its row names by the time that it would be asked for again is not', async (t) => {
+  const rows = inUse()
+  beating(t, rows)
+  const { lastHeartbeat } = rows.records
+  let looks = 0
+  Object.assign(rows.records, {
+    lastHeartbeat: (...args: Parameters<typeof lastHeartbeat>) => {
+      looks += 1
+      if (looks > 1) Object.assign(rows.backup(), { temp_volume_id: 'is made' })
+      return lastHeartbeat(...args)
+    },
+  })
+
+  const { asked } = await opened(rows, 2, 300)
+
+  assert.equal(asked, 1)
+  assert.ok(looks > 1)
 })
 
 test('K-01 a device that never comes is a failure when its time is over', async () => {

@@ -47,7 +47,7 @@ function aCreate(
     deviceWaitMs: 3_600_000,
     askAgainMs: 3_600_000,
     earlierAskMs,
-    unheardMs: 120_000,
+    ...{ unheardMs: 120_000, busyMs: 900_000, session: () => 1 },
   })
   const waiting: Run = {
     ...{ job, isFirst, log: recordingLog(), record: () => record, change: async () => undefined },
