@@ -55,9 +55,10 @@ class Connections:
         name = asked['id']
         with self._own(name):
             before = self._read(name)
-            if before is not None and self._is_held(before):
+            if before is not None and self._is_held(before) and before['holder'] != held_by:
                 raise InUse('%s is connected already, for process %d' % (name, before['holder'][0]))
             if before is not None:
+                # What is of a process that is gone, or of the same, which has each volume once at a time.
                 self._end(before, ignore_errors=True)
             brick.check(asked)
             record = {

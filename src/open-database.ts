@@ -19,7 +19,7 @@ export type Cinder = {
   readonly storage: BlockStorage | null
 }
 
-/** Opens them in the scope of `opened`; null with records in messages. Waits for the database. */
+/** Opens them in the scope of `opened`; null with records in messages. Waits for the database. `signal`: the agent ends. */
 export async function openCinder(
   config: Config,
   parts: { readonly publisher: Publisher; readonly accelerator: Accelerator | null },
@@ -46,6 +46,7 @@ export async function openCinder(
     // Cinder's services read it once in their life; an upgrade is seen here without a restart.
     versionPin: (within) => records.versionPin('cinder-volume', within),
     timeoutMs: limits.responseWaitMs,
+    stop: signal,
   })
   return { records, storage }
 }

@@ -143,6 +143,7 @@ export function databaseSide(cinder: Cinder, config: Config, parts: Parts): Reco
       Promise.all([
         report.run(signal),
         remover?.run(signal),
+        storage?.run(signal),
         lookForLost(
           {
             left: (within) => rowsLeft(sweeping(runner), within),

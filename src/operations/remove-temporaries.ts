@@ -11,7 +11,7 @@ import type { Records } from '../ports/records.ts'
 
 type Deps = {
   readonly records: Records
-  readonly storage: Pick<BlockStorage, 'deleteVolume' | 'deleteSnapshot'>
+  readonly storage: Pick<BlockStorage, 'checkReleased' | 'deleteVolume' | 'deleteSnapshot'>
   readonly journal: Pick<Journal, 'leftovers' | 'cleared'>
   /** How long cinder-volume may be at work on one: what is still in the making after that is left. */
   readonly makingMs: number
@@ -28,7 +28,8 @@ const retryMs = 60_000
 
 /**
  * Has cinder-volume remove what it made for a backup in use. That is done beside the backup, which has
- * ended by then and cannot be spoilt by it; what fails is tried again, and at the next start too.
+ * ended by then and cannot be spoilt by it; what fails is tried again, and at the next start too. What this host could
+ * not disconnect is left until it can: another volume may come to lie behind its device.
  * Source: cinder/backup/manager.py, `_cleanup_temp_volumes_snapshots_when_backup_created`.
  */
 export function temporaryRemover(deps: Deps): TemporaryRemover {
@@ -109,6 +110,7 @@ async function removeVolume(
 ): Promise<void> {
   const volume = await records.volume(id, signal)
   if (volume === null || !isTemporary(volume.columns['display_name'], id, log)) return
+  await storage.checkReleased({ kind: 'volume', id }, signal)
   await storage.deleteVolume(volume, asking(log), signal)
   log.info('temporary volume removed', { volume_id: id })
 }
@@ -122,6 +124,7 @@ async function removeSnapshot(
   if (snapshot === null || !isTemporary(snapshot.columns['display_name'], id, log)) return
   const volume = await records.volume(snapshot.volume_id, signal)
   if (volume === null) return
+  await storage.checkReleased({ kind: 'snapshot', id }, signal)
   await records.changeSnapshot(id, null, 'deleting', signal)
   const columns = { ...snapshot.columns, status: 'deleting' }
   await storage.deleteSnapshot({ ...snapshot, columns }, volume, asking(log), signal)

@@ -11,7 +11,7 @@ export type Asking = { readonly context: RequestContext; readonly log: Log }
 /**
  * Cinder's volume service, which decides what is backed up and how this host gets at it. What is opened
  * is attached to this host until it is disposed; disposing rejects with DETACH_FAILED where it is not
- * given back. `test/contracts/block-storage.ts` is the executable form.
+ * given back, or with the signal's reason where a stop keeps it from that. `test/contracts/block-storage.ts` is the executable form.
  */
 export interface BlockStorage {
   /**
@@ -45,6 +45,18 @@ export interface BlockStorage {
 
   /** Attaches a volume and opens it for writing. Rejects as `openSource` and `Volumes.openTarget`. */
   openTarget(volume: VolumeRow, asking: Asking, signal: AbortSignal): Promise<VolumeWriter>
+
+  /**
+   * Resolves where a volume or snapshot is not attached to this host: only then may it be removed, for its device could become
+   * another's. Rejects with DETACH_FAILED, or as the one that is asked.
+   */
+  checkReleased(what: Pick<BackupDevice, 'kind' | 'id'>, signal: AbortSignal): Promise<void>
+
+  /**
+   * Gives back what could not be disconnected from this host when it was disposed, or not opened: tries
+   * each minute until `signal` aborts.
+   */
+  run(signal: AbortSignal): Promise<void>
 
   /**
    * Takes an attachment of a volume back, and resolves when that is done: the volume's row has another

@@ -19,9 +19,10 @@ export interface HostAttach {
   connector(signal: AbortSignal): Promise<JsonObject | null>
 
   /**
-   * Connects it, and resolves to the path of a block device which the agent may open until it disconnects. What a process
-   * of the agent that is gone had connected is disconnected first. Nothing stays connected where it rejects: with
-   * CONNECTION_UNSUPPORTED where nobody here can attach that type, VOLUME_IN_USE where it is connected, or ATTACH_FAILED.
+   * Connects it, and resolves to the path of a block device which the agent may open until it disconnects. What this
+   * process, or one of the agent that is gone, had connected by that id is disconnected first. Nothing stays connected where
+   * it rejects: with CONNECTION_UNSUPPORTED where nobody here can attach that type, VOLUME_IN_USE where another process that
+   * lives has it, or ATTACH_FAILED.
    */
   connect(connection: HostConnection, signal: AbortSignal): Promise<string>
 

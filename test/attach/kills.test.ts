@@ -118,8 +118,37 @@ test('a unit that is killed takes nothing from who lives, and knows it when it i
   const { bytesRead } = await file.read(Buffer.alloc(512), 0, 512, 0)
   assert.equal(bytesRead, 512)
   assert.ok(existsSync(path))
-  await assert.rejects(clientOf(unit).connect(connection, signal), { code: 'VOLUME_IN_USE' })
+  assert.deepEqual(unit.connected(), [connection.id])
   await clientOf(unit).disconnect(connection.id, { ignoreErrors: true }, signal)
+  await nothingIsConnected(unit)
+})
+
+test('what a process could not disconnect does not keep it from connecting the same again', async (t) => {
+  const unit = await attachUnit(t)
+  await using before = await loopDevice(mebibyte)
+  await using device = await loopDevice(mebibyte)
+  await writeFile(device.path, 'of the second')
+  const connection = connectionTo(before.path)
+  const other = connectionTo(before.path)
+  await clientOf(unit).connect(other, signal)
+  await clientOf(unit).connect(connection, signal)
+  await unit.kill('SIGTERM')
+  await assert.rejects(clientOf(unit).disconnect(connection.id, { ignoreErrors: true }, signal), {
+    code: 'DETACH_FAILED',
+    message: /start it, and within a minute the agent has disconnected what is left/,
+  })
+  await unit.start()
+
+  const data = { device_path: device.path }
+  const path = await clientOf(unit).connect({ ...connection, data }, signal)
+
+  await using file = await open(path)
+  const { buffer } = await file.read(Buffer.alloc(13), 0, 13, 0)
+  assert.equal(buffer.toString(), 'of the second')
+  assert.deepEqual(unit.connected(), [connection.id, other.id].sort())
+  for (const { id } of [connection, other]) {
+    await clientOf(unit).disconnect(id, { ignoreErrors: true }, signal)
+  }
   await nothingIsConnected(unit)
 })
 

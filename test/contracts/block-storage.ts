@@ -87,7 +87,9 @@ export function testBlockStorage(
 
       const volume = await storage.openSource(device, volumeRow(), asking(), signal)
       assert.equal(volume.sizeBytes, gibibyte)
+      await assert.rejects(storage.checkReleased(device, signal), { code: 'DETACH_FAILED' })
       await volume[Symbol.asyncDispose]()
+      await storage.checkReleased(device, signal)
       await volume[Symbol.asyncDispose]()
 
       assert.deepEqual(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, writeFile } from 'node:fs/promises'
 import { type TestContext, test } from 'node:test'
 
 import type { HostAttach } from '#src/ports/host-attach.ts'
@@ -55,22 +55,23 @@ export function testHostAttach(
     })
   }
 
-  test(`${adapter}: two connects of the same volume are one`, async (t) => {
+  test(`${adapter}: a connect of what the same process has takes its place`, async (t) => {
     const { attach, connections } = await begin(t)
+    await using before = await loopDevice(mebibyte)
     await using device = await loopDevice(mebibyte)
-    const data = { device_path: device.path }
-    const connection = { id: `snapshot-${randomUUID()}`, type, data, access: 'read' } as const
+    await writeFile(device.path, 'the later')
+    const id = `snapshot-${randomUUID()}`
+    const connect = (from: string) =>
+      attach.connect({ id, type, data: { device_path: from }, access: 'read' }, signal)
+    await connect(before.path)
 
-    const both = await Promise.allSettled([
-      attach.connect(connection, signal),
-      attach.connect(connection, signal),
-    ])
+    const path = await connect(device.path)
 
-    const [refused] = both.filter(({ status }) => status === 'rejected')
-    assert.equal((refused as PromiseRejectedResult).reason.code, 'VOLUME_IN_USE')
-    assert.equal(both.filter(({ status }) => status === 'fulfilled').length, 1)
+    await using file = await open(path)
+    const { buffer } = await file.read(Buffer.alloc(9), 0, 9, 0)
+    assert.equal(buffer.toString(), 'the later')
     assert.equal(connections(), 1)
-    await attach.disconnect(connection.id, { ignoreErrors: true }, signal)
+    await attach.disconnect(id, { ignoreErrors: true }, signal)
   })
 
   test(`${adapter}: what cannot be attached says why, and leaves nothing`, async (t) => {

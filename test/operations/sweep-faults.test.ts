@@ -186,6 +186,7 @@ for (const [what, named, row] of [
       journal: { leftovers: () => [], cleared: (id) => void cleared.push(id) },
       storage: {
         deleteVolume: () => assert.fail('nothing is there'),
+        checkReleased: async () => undefined,
         deleteSnapshot: () => assert.fail('nothing is there'),
       },
     })

@@ -254,6 +254,7 @@ test('what cinder-volume made for a backup is removed by its name alone, and tri
     ...{ records: rows.records, journal, makingMs: 60_000, log: recordingLog() },
     storage: {
       deleteVolume: async ({ id }) => void deleted.push(id),
+      checkReleased: async () => undefined,
       deleteSnapshot: async () => undefined,
     },
   })

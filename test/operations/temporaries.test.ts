@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 
 import { memoryJournal } from '#src/adapters/journal/sqlite-journal.ts'
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
@@ -33,6 +34,7 @@ for (const [name, isGood, removes, status] of [
           tried.push(id)
           if (!removes) throw new AgentError('CALL_UNROUTABLE', 'nobody takes it')
         },
+        checkReleased: async () => undefined,
         deleteSnapshot: async () => undefined,
       },
     })
@@ -77,6 +79,7 @@ test('M-62 what is temporary of a backup that is reset to error is removed', asy
     ...{ records: rows.records, journal, makingMs: 60_000, log },
     storage: {
       deleteVolume: async ({ id }) => void deleted.push(id),
+      checkReleased: async () => undefined,
       deleteSnapshot: async () => undefined,
     },
   })
@@ -126,6 +129,7 @@ test('of two copies that were made for a backup both are removed, once both are 
           deleted.push(id)
           Object.assign(rows.volume(id), { deleted: true })
         },
+        checkReleased: async () => undefined,
         deleteSnapshot: async () => undefined,
       },
     })
@@ -157,6 +161,7 @@ test('a copy that is never finished is left to the operator', async () => {
     ...{ records: rows.records, journal, makingMs: 60_000, log },
     storage: {
       deleteVolume: () => assert.fail('it is deleted'),
+      checkReleased: async () => undefined,
       deleteSnapshot: async () => undefined,
     },
   })
@@ -171,8 +176,13 @@ test('a copy that is never finished is left to the operator', async () => {
 
 type Asked = { readonly volumes: string[]; readonly snapshots: (readonly [string, string])[] }
 
-/** A remover over those rows, which notes what it has removed; `fails` so often first. */
-function removerOf(rows: ReturnType<typeof cinderRows>, journal = memoryJournal(), fails = 0) {
+/** A remover over those rows, which notes what it has removed; `fails` so often first. `here`: this host has it still. */
+function removerOf(
+  rows: ReturnType<typeof cinderRows>,
+  journal = memoryJournal(),
+  fails = 0,
+  here: { readonly kind: string; readonly id: string } | null = null,
+) {
   const asked: Asked = { volumes: [], snapshots: [] }
   const log = recordingLog()
   let left = fails
@@ -187,6 +197,9 @@ function removerOf(rows: ReturnType<typeof cinderRows>, journal = memoryJournal(
       async deleteVolume({ id }) {
         refuse()
         asked.volumes.push(id)
+      },
+      async checkReleased(what) {
+        if (isDeepStrictEqual(what, here)) throw new AgentError('DETACH_FAILED', 'it is here still')
       },
       async deleteSnapshot({ id, columns }, volume) {
         refuse()
@@ -267,6 +280,37 @@ test('what is temporary of a backup whose row is purged is forgotten', async () 
   assert.deepEqual([asked.volumes, cleared, log.lines], [[], [rows.record.id], []])
 })
 
+test('what this host could not disconnect is left as it is until it has', async () => {
+  for (const kind of ['volume', 'snapshot'] as const) {
+    const rows = cinderRows({ backup: { status: 'error', [`temp_${kind}_id`]: temporary } })
+    const { volume_id } = rows.record
+    const display_name = `backup-${kind === 'volume' ? 'vol' : 'snap'}-x`
+    const row = { id: temporary, volume_id, display_name, status: 'available', deleted: false }
+    if (kind === 'snapshot') rows.tables.snapshots.push(row)
+    else rows.tables.volumes.push(aVolume(temporary, { display_name, deleted: false }))
+    const journal = memoryJournal()
+    const accepted = journal.accept(aDelivery(aRequest('create', rows.record)))
+    assert.ok(accepted.kind === 'new')
+    journal.end(accepted.job.id, { kind: 'done' }, rows.record, [])
+    const here = removerOf(rows, journal, 0, { kind, id: temporary })
+    await settledDown()
+    here.stop()
+    await here.running
+
+    assert.deepEqual(here.asked, { volumes: [], snapshots: [] })
+    assert.match(JSON.stringify(here.log.lines), /something temporary is left.*DETACH_FAILED/)
+    assert.equal(rows.backup()[`temp_${kind}_id`], temporary)
+    if (kind === 'snapshot') assert.equal(rows.snapshot()['status'], 'available')
+
+    const gone = removerOf(rows, journal)
+    await settledDown()
+    gone.stop()
+    await gone.running
+    assert.equal(rows.backup()[`temp_${kind}_id`], null)
+    assert.equal(gone.asked.volumes.length + gone.asked.snapshots.length, 1)
+  }
+})
+
 test('what fails once is told of, and keeps nothing else from being removed', async () => {
   const rows = cinderRows({ backup: { status: 'error', temp_volume_id: temporary } })
   const other = cinderRows({ backup: { status: 'error', temp_volume_id: 'another' } })
@@ -299,6 +343,7 @@ test('a removal that the end of the agent cuts off is no failure, and is left fo
         end.abort(new Error('enough'))
         throw new Error('cut off')
       },
+      checkReleased: async () => undefined,
       deleteSnapshot: async () => undefined,
     },
   })

@@ -62,6 +62,7 @@ export async function volumeService(
         attach,
         accelerator: null,
         timeoutMs: 5_000,
+        stop: new AbortController().signal,
       },
       forms: {
         ...{ backup: backupToPrimitive, volume: volumeObject, snapshot: snapshotObject },

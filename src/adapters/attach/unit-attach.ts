@@ -96,7 +96,7 @@ export function unitAttach(options: UnitAttachOptions): HostAttach {
         await ask(request, 'DETACH_FAILED', timeoutMs, signal)
       } catch (error) {
         if (!(error instanceof NobodyListens)) throw error
-        const text = `${id} cannot be disconnected while ${unit} is not running: start it, and it disconnects what is left (systemctl start ${unit})`
+        const text = `${id} cannot be disconnected while ${unit} is not running: start it, and within a minute the agent has disconnected what is left (systemctl start ${unit})`
         throw new AgentError('DETACH_FAILED', text, { socket }, error)
       }
     },

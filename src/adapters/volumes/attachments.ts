@@ -3,90 +3,96 @@
 import path from 'node:path'
 import { AgentError, hasCode, toAgentError } from '../../domain/errors.ts'
 import type { JsonObject } from '../../domain/json.ts'
-import { delay, monotonicMs } from '../../lib/clock.ts'
 import type { Asking } from '../../ports/block-storage.ts'
-import type { HostAttach, HostConnection } from '../../ports/host-attach.ts'
+import type { HostConnection } from '../../ports/host-attach.ts'
 import type { VolumeReader } from '../../ports/volumes.ts'
+import { type Attachment, type AttachOptions, detach } from './detaching.ts'
 import { type DevicePath, locateDevice } from './device-path.ts'
 import {
   type Attachable,
   attachFailed,
   type Connection,
   initializeConnection,
-  takeBack,
 } from './export-calls.ts'
-import type { CallOptions } from './volume-calls.ts'
-
-export type AttachOptions = CallOptions & {
-  /** What is told of this host where nobody attaches to it: only local volumes can be. */
-  readonly connector: JsonObject
-  readonly attach: HostAttach
-}
-
-export type { Attachable }
-
-type Access = HostConnection['access']
-
-/** One volume on its way to this host and back. */
-type Attachment = {
-  readonly what: Attachable
-  readonly access: Access
-  /** By which the host knows it. */
-  readonly hostId: string
-  readonly asking: Asking
-  /** What cinder-volume was told of this host: it is to be told the same when it takes the volume back. */
-  connector: JsonObject
-  /** Whether this host may have it connected. */
-  isOnHost: boolean
-}
+import { leftConnected } from './left-connected.ts'
+import { isStopping, lastTries, stopReason, untilStop } from './stop-signal.ts'
 
 const gibibyte = 2 ** 30
-
-/** An agent that is told to stop is gone in ten seconds; what stays attached is attached again. */
-const detachMsOfAStop = 3_000
-
-/** What was not attached, or so it seems, is not waited for long. */
-const afterFailureMs = 10_000
 
 /** What may be connected to this host must not stay so: until the unit that was killed is there again. */
 const disconnectAfterFailureMs = 60_000
 
-/** A unit that starts again, or a device that somebody looks at. */
-const disconnectRetryMs = 2_000
-
-/**
- * Attaches, opens and, when what was opened is disposed, detaches; each volume once at a time, for one
- * that ends would take it away from the other.
- */
-export function attachments(options: AttachOptions) {
-  const held = new Set<string>()
-
-  return async <Opened extends VolumeReader>(
+export type Attachments = {
+  /**
+   * Attaches, opens and, when what was opened is disposed, detaches; each volume once at a time, for one
+   * that ends would take it away from the other.
+   */
+  open<Opened extends VolumeReader>(
     what: Attachable,
-    access: Access,
+    access: HostConnection['access'],
     asking: Asking,
     signal: AbortSignal,
     open: (located: DevicePath) => Promise<Opened>,
-  ): Promise<Opened> => {
-    const hostId = `${what.kind}-${what.id}`
-    if (held.has(hostId)) {
-      const text = `${what.kind} ${what.id} is attached for another job: wait for that to end, or cancel it`
-      throw new AgentError('VOLUME_IN_USE', text, { id: what.id })
-    }
-    held.add(hostId)
-    const { connector } = options
-    const attachment = { what, access, hostId, asking, connector, isOnHost: false }
-    try {
-      const volume = await openAttached(options, attachment, signal, open)
-      const closed = onceOnly(() =>
-        close(options, attachment, volume, signal).finally(() => held.delete(hostId)),
-      )
-      return { ...volume, [Symbol.asyncDispose]: closed }
-    } catch (error) {
-      held.delete(hostId)
-      throw error
-    }
+  ): Promise<Opened>
+  /** Rejects where this host has it, as far as is known: in this life or, as the unit says, in an earlier one. */
+  checkReleased(what: Pick<Attachable, 'kind' | 'id'>, signal: AbortSignal): Promise<void>
+  /** Gives back what could not be disconnected before, tried each minute until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+export function attachments(options: AttachOptions & { readonly retryMs?: number }): Attachments {
+  const held = new Set<string>()
+  const left = leftConnected(options, options.retryMs)
+
+  function release(attachment: Attachment): void {
+    if (attachment.isOnHost) left.keep(attachment)
+    held.delete(attachment.hostId)
   }
+
+  return {
+    async open(what, access, asking, signal, open) {
+      const hostId = `${what.kind}-${what.id}`
+      if (held.has(hostId)) throw inUse(what)
+      held.add(hostId)
+      const { connector } = options
+      const attachment = {
+        ...{ what, access, hostId, asking, connector },
+        ...{ isOnHost: false, isOfOther: false },
+      }
+      try {
+        await left.giveBack(hostId, signal)
+        const volume = await openAttached(options, attachment, signal, open)
+        const closed = onceOnly(() =>
+          close(options, attachment, volume, signal).finally(() => release(attachment)),
+        )
+        return { ...volume, [Symbol.asyncDispose]: closed }
+      } catch (error) {
+        release(attachment)
+        throw error
+      }
+    },
+    async checkReleased({ kind, id }, signal) {
+      const hostId = `${kind}-${id}`
+      if (held.has(hostId) || left.has(hostId)) throw stillHere({ kind, id })
+      try {
+        await options.attach.disconnect(hostId, { ignoreErrors: true }, signal)
+      } catch (error) {
+        // Where nobody attaches nothing was attached, as far as anybody can tell.
+        if ((await options.attach.connector(signal)) !== null) throw error
+      }
+    },
+    run: left.run,
+  }
+}
+
+function stillHere({ kind, id }: Pick<Attachable, 'kind' | 'id'>): AgentError {
+  const text = `${kind} ${id} is attached to this host still, and is left until it is disconnected`
+  return new AgentError('DETACH_FAILED', text, { id })
+}
+
+function inUse({ kind, id }: Attachable): AgentError {
+  const text = `${kind} ${id} is attached for another job: wait for that to end, or cancel it`
+  return new AgentError('VOLUME_IN_USE', text, { id })
 }
 
 async function openAttached<Opened extends VolumeReader>(
@@ -99,12 +105,14 @@ async function openAttached<Opened extends VolumeReader>(
   try {
     const told = await options.attach.connector(signal)
     if (told !== null) attachment.connector = told
+    using uncancelled = untilStop(signal, options.stop)
     const connection = await initializeConnection(
       options,
       what,
       attachment.connector,
       asking,
       signal,
+      uncancelled.signal,
     ).catch((error: unknown) => {
       throw told === null && !signal.aborted ? withoutUnit(error) : error
     })
@@ -114,7 +122,9 @@ async function openAttached<Opened extends VolumeReader>(
     return volume
   } catch (error) {
     const patienceMs = { disconnect: disconnectAfterFailureMs, takeBack: 0 }
-    await detach(options, attachment, patienceMs, lastTries(signal)).catch((reason: unknown) => {
+    if (attachment.isOfOther) throw error
+    using last = lastTries(signal, options.stop)
+    await detach(options, attachment, patienceMs, last.signal).catch((reason: unknown) => {
       asking.log.warn('what could not be opened may still be attached', { error: reason })
     })
     throw error
@@ -134,7 +144,9 @@ async function devicePathOf(
   try {
     return await attach.connect({ id: hostId, type, data, access }, signal)
   } catch (error) {
-    if (hasCode(error, 'CONNECTION_UNSUPPORTED')) attachment.isOnHost = false
+    attachment.isOfOther = hasCode(error, 'VOLUME_IN_USE')
+    if (attachment.isOfOther || hasCode(error, 'CONNECTION_UNSUPPORTED'))
+      attachment.isOnHost = false
     throw error
   }
 }
@@ -168,56 +180,20 @@ async function close(
   }
 }
 
+/** A job that has not given its volume back when the agent stops has not ended: its next start attaches it again, and does. */
 async function giveBack(
   options: AttachOptions,
   attachment: Attachment,
   signal: AbortSignal,
 ): Promise<void> {
+  const { stop, timeoutMs } = options
+  using last = lastTries(signal, stop)
   try {
-    const patienceMs = { disconnect: options.timeoutMs, takeBack: options.timeoutMs }
-    await detach(options, attachment, patienceMs, lastTries(signal))
+    await detach(options, attachment, { disconnect: timeoutMs, takeBack: timeoutMs }, last.signal)
   } catch (error) {
-    if (!isStopping(signal)) throw error
+    if (!isStopping(signal, stop)) throw error
     attachment.asking.log.info('left attached for the next start', { error })
-  }
-}
-
-/**
- * From this host first, and only then from its backend: another volume may come to lie behind a device that
- * stays. Whatever is refused is tried again while there is patience, for a backup that is whole already must not
- * fail for it.
- */
-async function detach(
-  options: AttachOptions,
-  attachment: Attachment,
-  patienceMs: { readonly disconnect: number; readonly takeBack: number },
-  signal: AbortSignal,
-): Promise<void> {
-  const { what, connector, asking } = attachment
-  if (attachment.isOnHost) {
-    await disconnect(options, attachment, monotonicMs() + patienceMs.disconnect, signal)
-    attachment.isOnHost = false
-  }
-  const isLastTry = patienceMs.takeBack === 0
-  const within = isLastTry ? AbortSignal.any([AbortSignal.timeout(afterFailureMs), signal]) : signal
-  await takeBack(options, what, connector, asking, monotonicMs() + patienceMs.takeBack, within)
-}
-
-/** What was written is safe already: it is synced before a restore ends. Source: cinder/backup/manager.py, `_detach_device`. */
-async function disconnect(
-  { attach }: AttachOptions,
-  { hostId, access, asking }: Attachment,
-  deadlineMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  while (true) {
-    try {
-      return await attach.disconnect(hostId, { ignoreErrors: access === 'read' }, signal)
-    } catch (error) {
-      if (signal.aborted || monotonicMs() + disconnectRetryMs > deadlineMs) throw error
-      asking.log.debug('not disconnected yet', { error })
-    }
-    await delay(disconnectRetryMs, signal)
+    throw stopReason(signal, stop)
   }
 }
 
@@ -227,23 +203,6 @@ function onceOnly(work: () => Promise<void>): () => Promise<void> {
     done ??= work()
     return done
   }
-}
-
-/** For what must be done although nobody waits for the job any more; not for long once the agent stops. */
-function lastTries(signal: AbortSignal): AbortSignal {
-  const end = new AbortController()
-  const hurry = () => {
-    if (!isStopping(signal)) return
-    const over = AbortSignal.timeout(detachMsOfAStop)
-    over.addEventListener('abort', () => end.abort(signal.reason), { once: true })
-  }
-  if (signal.aborted) hurry()
-  else signal.addEventListener('abort', hurry, { once: true })
-  return end.signal
-}
-
-function isStopping({ aborted, reason }: AbortSignal): boolean {
-  return aborted && !hasCode(reason, 'OPERATION_CANCELLED')
 }
 
 async function checkSize(

@@ -6,7 +6,9 @@ import { isCompatible } from '../../domain/rpc-version.ts'
 import type { Accelerator } from '../../ports/accelerator.ts'
 import type { BlockStorage } from '../../ports/block-storage.ts'
 import type { Columns, SnapshotRow, VolumeRow } from '../../ports/records.ts'
-import { type Attachable, type AttachOptions, attachments } from './attachments.ts'
+import { attachments } from './attachments.ts'
+import type { AttachOptions } from './detaching.ts'
+import type { Attachable } from './export-calls.ts'
 import { openReader, openWriter } from './open-device.ts'
 import { openOnce } from './open-once.ts'
 import { call, castsOf, type Target } from './volume-calls.ts'
@@ -22,6 +24,8 @@ export type CinderVolumesOptions = AttachOptions & {
   /** The lowest RPC version of Cinder's volume services; null where none says one. */
   readonly versionPin: (signal: AbortSignal) => Promise<string | null>
   readonly accelerator: Accelerator | null
+  /** How often what could not be disconnected is tried again. Others than a minute: tests. */
+  readonly retryMs?: number
 }
 
 /** From which on `get_backup_device` answers by `continue_backup`, and before. Source: cinder/volume/rpcapi.py. */
@@ -55,12 +59,12 @@ export function cinderVolumes(options: CinderVolumesOptions): BlockStorage {
     madeDevice: (made) => deviceOfRow(made, forms),
 
     openSource: async (device, volume, asking, signal) =>
-      attached(sourceOf(device, volume), 'read', asking, signal, (located) =>
+      attached.open(sourceOf(device, volume), 'read', asking, signal, (located) =>
         openReader(located, { accelerator, signal }),
       ),
 
     openTarget: async (volume, asking, signal) =>
-      attached(
+      attached.open(
         targetVolume(volume, forms.volume(volume.columns)),
         'write',
         asking,
@@ -70,6 +74,9 @@ export function cinderVolumes(options: CinderVolumesOptions): BlockStorage {
             openWriter(located, { accelerator, signal }, onClose),
           ),
       ),
+
+    checkReleased: attached.checkReleased,
+    run: attached.run,
 
     async detachVolume(volume, attachmentId, { context }, signal) {
       const args = {

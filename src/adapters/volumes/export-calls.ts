@@ -17,13 +17,17 @@ export type Attachable = {
 /** How a volume is exported. */
 export type Connection = { readonly type: string; readonly data: JsonObject }
 
-/** Has it exported to the host of `connector`. */
+/**
+ * Has it exported to the host of `connector`. Once asked, it is waited for until `answerSignal` aborts: what is taken back
+ * while it is still being exported may be exported after that, and nobody knows.
+ */
 export async function initializeConnection(
   options: CallOptions,
   what: Attachable,
   connector: JsonObject,
   { context }: Asking,
   signal: AbortSignal,
+  answerSignal: AbortSignal,
 ): Promise<Connection> {
   const { kind, id, object } = what
   const isVolume = kind === 'volume'
@@ -32,7 +36,9 @@ export async function initializeConnection(
     : (['initialize_connection_snapshot', '3.13', { snapshot_id: id, connector }] as const)
   let answer: Json
   try {
-    answer = await call(options, what.target, { method, version, args, context }, signal)
+    const called = { method, version, args, context }
+    answer = await call(options, what.target, called, signal, answerSignal)
+    signal.throwIfAborted()
   } catch (error) {
     if (signal.aborted) throw error
     throw attachFailed(what, toAgentError(error).message, error)

@@ -39,14 +39,17 @@ type Called = {
 /**
  * A call of a method that may be repeated. Where nobody listens, the service may be starting again; a bus
  * that is away comes back; what a broker lost is asked for again; and a service without its database
- * has it again some time.
+ * has it again some time. A call that is out is waited for until `answerSignal` aborts, and none is made once
+ * `signal` has.
  */
 export async function call(
   { client, timeoutMs }: CallOptions,
   target: Target,
   called: Called,
   signal: AbortSignal,
+  answerSignal = signal,
 ): Promise<Json> {
+  signal.throwIfAborted()
   let deadlineMs = monotonicMs() + timeoutMs
   let awaySinceMs: number | null = null
   while (true) {
@@ -54,7 +57,7 @@ export async function call(
     try {
       const leftMs = Math.max(1, deadlineMs - monotonicMs())
       const options = { timeoutMs: leftMs, monitorMs: null }
-      return await client.call(target, { ...called, namespace: null }, options, signal)
+      return await client.call(target, { ...called, namespace: null }, options, answerSignal)
     } catch (error) {
       const isDatabase = isDatabaseAway(error)
       if (isDatabase) {

@@ -19,6 +19,7 @@ import {
   nobodyAttaches,
 } from '../../support/attach-unit.ts'
 import { aContext, aDevice } from '../../support/builders.ts'
+import { eventually } from '../../support/cinder-volumes.ts'
 import { type LoopDevice, loopDevice } from '../../support/loop-device.ts'
 
 const gibibyte = 2 ** 30
@@ -45,6 +46,7 @@ function storageOf(attach: HostAttach, answer: (called: Called) => Json, timeout
     },
     versionPin: async () => null,
     ...{ connector: hostConnector('192.0.2.7'), attach, accelerator: null, timeoutMs },
+    ...{ retryMs: 200, stop: new AbortController().signal },
   })
   const log = recordingLog()
   const asking = { context: aContext(), log }
@@ -140,24 +142,100 @@ test('a unit that is killed meanwhile is waited for, and then the volume is give
   assert.deepEqual(unit.connected(), [])
 })
 
-test('what cannot be disconnected stays exported: behind its device another volume might come', async (t) => {
+/** A volume that was backed up, and cannot be disconnected: the unit was stopped meanwhile. */
+async function leftConnected(t: TestContext) {
   const unit = await attachUnit(t)
   const device = await aLoopDevice(t)
-  const { storage, methods, asking } = storageOf(
-    clientOf(unit),
-    () => exportedAs('gpfs', device.path),
-    3_000,
-  )
-  const volume = await storage.openSource(aDevice(), volumeRow(), asking, signal)
-  await unit.kill()
+  const bench = storageOf(clientOf(unit), () => exportedAs('gpfs', device.path), 3_000)
+  const source = aDevice()
+  const open = () => bench.storage.openSource(source, volumeRow(), bench.asking, signal)
+  const volume = await open()
+  await unit.kill('SIGTERM')
 
   await assert.rejects(async () => volume[Symbol.asyncDispose](), {
     code: 'DETACH_FAILED',
     message: /is not running: start it/,
   })
+  return { ...bench, unit, open, source }
+}
+
+test('what cannot be disconnected stays exported: behind its device another volume might come', async (t) => {
+  const { methods, unit } = await leftConnected(t)
 
   assert.deepEqual(methods(), ['initialize_connection'])
   assert.equal(unit.connected().length, 1)
+})
+
+test('what could not be disconnected is tried on, and given back when it is', async (t) => {
+  const { storage, methods, unit, log, source } = await leftConnected(t)
+  const end = new AbortController()
+  const running = storage.run(end.signal)
+  await eventually(async () => assert.match(JSON.stringify(log.lines), /trying on/))
+  assert.deepEqual(methods(), ['initialize_connection'])
+  await assert.rejects(storage.checkReleased(source, signal), {
+    code: 'DETACH_FAILED',
+    message: /is attached to this host still/,
+  })
+
+  await unit.start()
+
+  await eventually(async () => assert.deepEqual(methods(), ['initialize_connection', ...backEnd]))
+  assert.deepEqual(unit.connected(), [])
+  await sleep(1_000)
+  end.abort()
+  await running
+  assert.equal(methods().length, 3)
+  await storage.checkReleased(source, signal)
+})
+
+test('what an earlier life of the agent left is released once the unit says so', async () => {
+  let isConnected = true
+  const attach: HostAttach = {
+    ...nobodyAttaches(),
+    connector: async () => ({}),
+    async disconnect(id) {
+      if (isConnected) throw new AgentError('DETACH_FAILED', `${id} is busy`)
+    },
+  }
+  const { storage } = storageOf(attach, () => null)
+  const device = { kind: 'snapshot', id: 's' } as const
+  await assert.rejects(storage.checkReleased(device, signal), { message: 'snapshot-s is busy' })
+  isConnected = false
+  await storage.checkReleased(device, signal)
+  await storageOf(nobodyAttaches(), () => null).storage.checkReleased(device, signal)
+})
+
+test('what could not be disconnected is given back before the next job attaches it', async (t) => {
+  const { methods, unit, open } = await leftConnected(t)
+  await assert.rejects(open(), {
+    code: 'ATTACH_FAILED',
+    message: /is connected to this host still, from an earlier job: .* is not running/,
+  })
+  assert.deepEqual(methods(), ['initialize_connection'])
+
+  await unit.start()
+  const volume = await open()
+
+  const once = ['initialize_connection', ...backEnd]
+  assert.deepEqual(methods(), [...once, 'initialize_connection'])
+  await volume[Symbol.asyncDispose]()
+  assert.deepEqual(methods(), [...once, ...once])
+  assert.deepEqual(unit.connected(), [])
+})
+
+test('what another process has is neither disconnected nor given back for it', async () => {
+  const attach: HostAttach = {
+    ...nobodyAttaches(),
+    connect: () => Promise.reject(new AgentError('VOLUME_IN_USE', 'process 7 has it')),
+    disconnect: () => assert.fail('it is not ours'),
+  }
+  const { storage, methods, asking } = storageOf(attach, () => exportedAs('gpfs', '/dev/null'))
+
+  await assert.rejects(storage.openSource(aDevice(), volumeRow(), asking, signal), {
+    code: 'VOLUME_IN_USE',
+  })
+
+  assert.deepEqual(methods(), ['initialize_connection'])
 })
 
 test('an agent that stops leaves the rest to the unit, and the backend to its next start', async (t) => {
@@ -172,7 +250,7 @@ test('an agent that stops leaves the rest to the unit, and the backend to its ne
   stop.abort(new AgentError('AGENT_STOPPING', 'stopping'))
   const beganMs = performance.now()
 
-  await volume[Symbol.asyncDispose]()
+  await assert.rejects(async () => volume[Symbol.asyncDispose](), { code: 'AGENT_STOPPING' })
 
   assert.ok(performance.now() - beganMs < 9_000)
   assert.match(JSON.stringify(log.lines), /left attached for the next start/)

@@ -1,20 +1,25 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 
 import { recordingLog } from '#src/adapters/log/recording-log.ts'
 import { attachments } from '#src/adapters/volumes/attachments.ts'
 import { cinderVolumes } from '#src/adapters/volumes/cinder-volumes.ts'
 import { hostConnector } from '#src/adapters/volumes/host-connector.ts'
 import { openReader } from '#src/adapters/volumes/open-device.ts'
-import { AgentError } from '#src/domain/errors.ts'
+import { AgentError, hasCode } from '#src/domain/errors.ts'
 import type { Json } from '#src/domain/json.ts'
 import { callFailed } from '#src/domain/remote-failure.ts'
-import { aborted } from '#src/lib/aborted.ts'
+import { aborted, orAborted } from '#src/lib/aborted.ts'
+import { withVolume } from '#src/operations/job-volumes.ts'
+import type { RunOperation } from '#src/operations/operation.ts'
 import { nobodyAttaches } from '../../support/attach-unit.ts'
-import { aContext, aDevice } from '../../support/builders.ts'
+import { aContext, aDevice, aRequest } from '../../support/builders.ts'
+import { runnerBench } from '../../support/runner-bench.ts'
 import { aVolume } from '../../support/state-rows.ts'
 
 const gibibyte = 2 ** 30
@@ -25,6 +30,7 @@ async function opened(
   signal: AbortSignal,
   answer: (method: string, signal: AbortSignal) => Promise<Json>,
   timeoutMs = 60_000,
+  stop = new AbortController().signal,
 ) {
   const folder = mkdtempSync(path.join(tmpdir(), 'cba-give-back-'))
   t.after(() => rmSync(folder, { recursive: true }))
@@ -50,6 +56,7 @@ async function opened(
       attach: nobodyAttaches(),
       accelerator: null,
       timeoutMs,
+      stop,
     },
   })
   const columns = aVolume('v')
@@ -69,7 +76,7 @@ test('a volume whose close fails is given back all the same, and the failure is 
   writeFileSync(devicePath, '')
   truncateSync(devicePath, gibibyte)
   const methods: string[] = []
-  const attached = attachments({
+  const { open } = attachments({
     client: {
       call: async (_target, { method }) => {
         methods.push(method)
@@ -79,12 +86,13 @@ test('a volume whose close fails is given back all the same, and the failure is 
     },
     publisher: { cast: async () => true },
     ...{ connector: {}, attach: nobodyAttaches(), timeoutMs: 60_000 },
+    stop: new AbortController().signal,
   })
   const target = { topic: 'cinder-volume.s@lvm', server: 's' }
   const what = { kind: 'volume', id: 'v', sizeGib: 1, object: {}, target } as const
   const asking = { context: aContext(), log: recordingLog() }
   const { signal } = new AbortController()
-  const volume = await attached(what, 'write', asking, signal, async (located) => ({
+  const volume = await open(what, 'write', asking, signal, async (located) => ({
     ...(await openReader(located, { accelerator: null, signal })),
     async [Symbol.asyncDispose]() {
       throw new AgentError('VOLUME_WRITE_FAILED', 'it was not written')
@@ -109,9 +117,69 @@ test('a stop while a volume is given back is not held up by who does not answer'
   const beganMs = performance.now()
   stop.abort(new AgentError('AGENT_STOPPING', 'stopping'))
 
-  await closing
+  await assert.rejects(async () => closing, { code: 'AGENT_STOPPING' })
 
   assert.ok(performance.now() - beganMs < 9_000)
+})
+
+for (const operation of ['create', 'restore'] as const) {
+  test(`a ${operation} whose volume a stop keeps from being given back goes on at the next start`, async (t) => {
+    const asked = Promise.withResolvers<void>()
+    const isOver: boolean[] = []
+    const run: RunOperation = async ({ log }, signal) => {
+      const volume = await opened(t, signal, async (_method, within) => {
+        asked.resolve()
+        await aborted(within)
+        throw within.reason
+      })
+      await withVolume(volume, log, async () => void isOver.push(true))
+      return { record: {} }
+    }
+    const bench = runnerBench({ [operation]: run })
+    const { id } = bench.ask(aRequest(operation))
+    await asked.promise
+    await bench.stop()
+
+    assert.deepEqual(isOver, [true])
+    const left = bench.journal.unfinished().map((job) => [job.id, job.ending])
+    assert.deepEqual(left, [[id, null]])
+  })
+}
+
+test('a job that is cancelled while its volume is given back has ended, whatever becomes of that', async (t) => {
+  const cancel = new AbortController()
+  const methods: string[] = []
+  const answer = async (method: string) => {
+    methods.push(method)
+    cancel.abort(new AgentError('OPERATION_CANCELLED', 'deleted'))
+    throw new AgentError('CALL_FAILED', 'it is busy')
+  }
+  const volume = await opened(t, cancel.signal, answer, 500)
+
+  await assert.rejects(async () => volume[Symbol.asyncDispose](), { code: 'DETACH_FAILED' })
+
+  assert.deepEqual(methods, ['terminate_connection', 'remove_export'])
+})
+
+test('a stop after a cancel is not held up by a bus that is away', async (t) => {
+  const [cancel, stop] = [new AbortController(), new AbortController()]
+  const signal = AbortSignal.any([stop.signal, cancel.signal])
+  let calls = 0
+  const answer = async () => {
+    calls += 1
+    throw new AgentError('BROKER_UNAVAILABLE', 'it could not be sent')
+  }
+  const volume = await opened(t, signal, answer, 500, stop.signal)
+  cancel.abort(new AgentError('OPERATION_CANCELLED', 'deleted'))
+  const closing = volume[Symbol.asyncDispose]()
+  while (calls < 2) await setImmediate()
+  const beganMs = performance.now()
+  stop.abort(new AgentError('AGENT_STOPPING', 'stopping'))
+
+  await assert.rejects(async () => closing, { code: 'AGENT_STOPPING' })
+
+  assert.ok(performance.now() - beganMs < 9_000)
+  assert.equal(getEventListeners(stop.signal, 'abort').length, 0)
 })
 
 test('a cinder-volume that stumbles takes the volume back at the second try', async (t) => {
@@ -180,3 +248,73 @@ test('a bus that is away longer than a call may take is waited for', async (t) =
 
   assert.equal(calls, 5)
 })
+
+/** A cinder-volume at work on an export until the test says so, and what is asked of it meanwhile. */
+async function exporting() {
+  const methods: string[] = []
+  const [begun, done] = [Promise.withResolvers<void>(), Promise.withResolvers<Json>()]
+  const [cancel, stop] = [new AbortController(), new AbortController()]
+  const { open } = attachments({
+    client: {
+      async call(_target, { method }, _options, within) {
+        methods.push(method)
+        if (method !== 'initialize_connection') return null
+        begun.resolve()
+        return orAborted(done.promise, within)
+      },
+      [Symbol.asyncDispose]: async () => undefined,
+    },
+    publisher: { cast: async () => true },
+    ...{ connector: {}, attach: nobodyAttaches(), timeoutMs: 60_000, stop: stop.signal },
+  })
+  const target = { topic: 'cinder-volume.s@lvm', server: 's' }
+  const what = { kind: 'volume', id: 'v', sizeGib: 1, object: {}, target } as const
+  const asking = { context: aContext(), log: recordingLog() }
+  const signal = AbortSignal.any([stop.signal, cancel.signal])
+  const opening = open(what, 'read', asking, signal, () => assert.fail('nobody wants it'))
+  const ended = opening.then(
+    () => null,
+    (error: unknown) => error,
+  )
+  await begun.promise
+  return { methods, ended, done, cancel, stop }
+}
+
+const cancelled = new AgentError('OPERATION_CANCELLED', 'deleted')
+const stopping = new AgentError('AGENT_STOPPING', 'stopping')
+const exported = { driver_volume_type: 'local', data: { device_path: '/dev/null' } }
+
+test('a cancel in the middle of an export takes it back once it is made', async () => {
+  const { methods, ended, done, cancel } = await exporting()
+  cancel.abort(cancelled)
+  for (let turn = 0; turn < 50; turn++) await setImmediate()
+  assert.deepEqual(methods, ['initialize_connection'])
+
+  done.resolve(exported)
+
+  assert.equal(await ended, cancelled)
+  assert.deepEqual(methods, ['initialize_connection', 'terminate_connection', 'remove_export'])
+})
+
+test('an export that fails after a cancel is not asked for again, and taken back', async () => {
+  const { methods, ended, done, cancel } = await exporting()
+  cancel.abort(cancelled)
+
+  done.reject(new AgentError('CALL_UNROUTABLE', 'nobody takes it'))
+
+  assert.ok(hasCode(await ended, 'OPERATION_CANCELLED'))
+  assert.deepEqual(methods, ['initialize_connection', 'terminate_connection', 'remove_export'])
+})
+
+for (const isCancelled of [false, true]) {
+  const after = isCancelled ? ', even after a cancel' : ''
+  test(`a stop in the middle of an export waits for no answer${after}`, async () => {
+    const { ended, cancel, stop } = await exporting()
+    if (isCancelled) cancel.abort(cancelled)
+    const beganMs = performance.now()
+    stop.abort(stopping)
+
+    assert.equal(await ended, stopping)
+    assert.ok(performance.now() - beganMs < 9_000)
+  })
+}
