@@ -91,13 +91,14 @@ async function removeStrays(volumeId: string, deps: Deps, signal: AbortSignal): 
   if (isInHand) return false
   let isDone = true
   for (const { id, status, columns } of [...volumes, ...snapshots]) {
-    // What is deleted already, or could not be, is an operator's.
-    if (status?.endsWith('deleting')) continue
+    const isSnapshot = snapshots.some((one) => one.id === id)
+    // What is deleted already, or could not be, is an operator's. A snapshot is said to be before it is asked for.
+    if (status === 'error_deleting' || (status === 'deleting' && !isSnapshot)) continue
     if (status === 'creating') {
       const ageMs = wallClockMs() - Date.parse(String(columns['created_at']))
       if (ageMs < makingMs) isDone = false
       else log.warn('what is temporary of a volume was never finished: delete it', { id })
-    } else if (snapshots.some((one) => one.id === id)) await removeSnapshot(id, deps, signal)
+    } else if (isSnapshot) await removeSnapshot(id, deps, signal)
     else await removeVolume(id, deps, signal)
   }
   return isDone

@@ -149,6 +149,27 @@ test('of two copies that were made for a backup both are removed, once both are 
   assert.deepEqual(await life(60_000), { deleted: [other], isLeft: false })
 })
 
+test('a second snapshot that could not be asked away is asked for again; one that cannot be deleted is not', async () => {
+  for (const [status, isAsked] of [
+    ['available', true],
+    ['deleting', true], // So it was left, by a life that ended before it asked, or was refused.
+    ['error_deleting', false],
+  ] as const) {
+    const rows = cinderRows({ backup: { status: 'error', temp_snapshot_id: temporary } })
+    const { volume_id } = rows.record
+    const made = { volume_id, display_name: `backup-snap-${volume_id}`, use_quota: false }
+    const second = randomUUID()
+    rows.tables.snapshots.push({ id: second, ...made, status, deleted: false })
+    const { asked, remover, running, stop } = removerOf(rows)
+    remover.ended({ ...rows.record, status: 'error' })
+    await settledDown()
+    stop()
+    await running
+
+    assert.deepEqual(asked.snapshots, isAsked ? [[second, volume_id]] : [])
+  }
+})
+
 test('a copy that is never finished is left to the operator', async () => {
   const rows = cinderRows({ backup: { status: 'available', temp_volume_id: temporary } })
   const created_at = new Date(Date.now() - 61_000).toISOString()

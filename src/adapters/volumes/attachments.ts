@@ -192,7 +192,15 @@ async function giveBack(
     await detach(options, attachment, { disconnect: timeoutMs, takeBack: timeoutMs }, last.signal)
   } catch (error) {
     if (!isStopping(signal, stop)) throw error
-    attachment.asking.log.info('left attached for the next start', { error })
+    const { hostId: id, asking } = attachment
+    if (signal.reason === stopReason(signal, stop)) {
+      asking.log.info('left attached for the next start', { id, error })
+    } else {
+      asking.log.error('the job was cancelled and the agent stops: it stays exported', {
+        id,
+        error,
+      })
+    }
     throw stopReason(signal, stop)
   }
 }

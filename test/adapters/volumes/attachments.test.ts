@@ -188,6 +188,69 @@ test('what could not be disconnected is tried on, and given back when it is', as
   await storage.checkReleased(source, signal)
 })
 
+test('what could be neither opened nor disconnected is tried on too', async () => {
+  let isBusy = true
+  const stop = new AbortController()
+  const attach: HostAttach = {
+    ...nobodyAttaches(),
+    connect: async () => '/nowhere/at/all',
+    async disconnect(id, { ignoreErrors }) {
+      assert.equal(ignoreErrors, false) // It was to be written.
+      stop.abort(new AgentError('AGENT_STOPPING', 'nobody waits a minute'))
+      if (isBusy) throw new AgentError('DETACH_FAILED', `${id} is busy`)
+    },
+  }
+  const { storage, methods, asking } = storageOf(attach, () => exportedAs('gpfs', '/dev/null'))
+  const volume = volumeRow()
+  await assert.rejects(storage.openTarget(volume, asking, stop.signal), {
+    code: 'VOLUME_NOT_FOUND',
+  })
+  await assert.rejects(storage.checkReleased({ kind: 'volume', id: volume.id }, signal), {
+    code: 'DETACH_FAILED',
+  })
+  assert.deepEqual(methods(), ['initialize_connection'])
+  const end = new AbortController()
+  const running = storage.run(end.signal)
+  await sleep(500)
+  assert.deepEqual(methods(), ['initialize_connection'])
+  isBusy = false
+  await eventually(async () => assert.deepEqual(methods(), ['initialize_connection', ...backEnd]))
+  end.abort()
+  await running
+})
+
+test('what is disconnected at last, and not taken back, is told of and no longer kept', async (t) => {
+  const device = await aLoopDevice(t)
+  let isBusy = true
+  const attach: HostAttach = {
+    ...nobodyAttaches(),
+    connect: async () => device.path,
+    async disconnect() {
+      if (isBusy) throw new AgentError('DETACH_FAILED', 'it is busy')
+    },
+  }
+  const answer = ({ method }: Called) => {
+    if (method === 'initialize_connection') return exportedAs('gpfs', device.path)
+    throw new AgentError('CALL_FAILED', 'it knows no such volume')
+  }
+  const { storage, methods, log, asking } = storageOf(attach, answer, 500)
+  const source = aDevice()
+  const volume = await storage.openSource(source, volumeRow(), asking, signal)
+  await assert.rejects(async () => volume[Symbol.asyncDispose](), { code: 'DETACH_FAILED' })
+  isBusy = false
+  const end = new AbortController()
+  const running = storage.run(end.signal)
+  await eventually(async () => storage.checkReleased(source, signal))
+  await sleep(500)
+  end.abort()
+  await running
+
+  assert.deepEqual(methods(), ['initialize_connection', ...backEnd])
+  assert.ok(
+    log.lines.some(({ level, message }) => level === 'error' && /still exported/.test(message)),
+  )
+})
+
 test('what an earlier life of the agent left is released once the unit says so', async () => {
   let isConnected = true
   const attach: HostAttach = {

@@ -31,6 +31,7 @@ async function opened(
   answer: (method: string, signal: AbortSignal) => Promise<Json>,
   timeoutMs = 60_000,
   stop = new AbortController().signal,
+  log = recordingLog(),
 ) {
   const folder = mkdtempSync(path.join(tmpdir(), 'cba-give-back-'))
   t.after(() => rmSync(folder, { recursive: true }))
@@ -65,7 +66,7 @@ async function opened(
     ...{ status: 'backing-up', previous_status: 'available', encryption_key_id: null },
     ...{ columns, metadata: {}, glanceMetadata: {} },
   }
-  const asking = { context: aContext(), log: recordingLog() }
+  const asking = { context: aContext(), log }
   return storage.openSource(aDevice({ kind: 'volume' }), volume, asking, signal)
 }
 
@@ -169,7 +170,8 @@ test('a stop after a cancel is not held up by a bus that is away', async (t) => 
     calls += 1
     throw new AgentError('BROKER_UNAVAILABLE', 'it could not be sent')
   }
-  const volume = await opened(t, signal, answer, 500, stop.signal)
+  const log = recordingLog()
+  const volume = await opened(t, signal, answer, 500, stop.signal, log)
   cancel.abort(new AgentError('OPERATION_CANCELLED', 'deleted'))
   const closing = volume[Symbol.asyncDispose]()
   while (calls < 2) await setImmediate()
@@ -179,6 +181,7 @@ test('a stop after a cancel is not held up by a bus that is away', async (t) => 
   await assert.rejects(async () => closing, { code: 'AGENT_STOPPING' })
 
   assert.ok(performance.now() - beganMs < 9_000)
+  assert.match(JSON.stringify(log.lines), /it stays exported/)
   assert.equal(getEventListeners(stop.signal, 'abort').length, 0)
 })
 
