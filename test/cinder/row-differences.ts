@@ -30,7 +30,7 @@ export const rowDifferences: readonly RowDifferences[] = [
     step: '15',
     table: 'backups',
     columns: [
-      ...['volume_id', 'host', 'availability_zone', 'display_name', 'container', 'status'],
+      ...['volume_id', 'availability_zone', 'display_name', 'container', 'status'],
       ...['fail_reason', 'service_metadata', 'service', 'size', 'object_count'],
       ...['num_dependent_backups', 'snapshot_id', 'data_timestamp'],
     ],
