@@ -256,9 +256,22 @@ export class CinderUser {
     for (const { kind, id } of this.#made.toReversed()) {
       const found = await this.find(kind, id)
       if (found?.status === 'in-use') await this.detach(id)
-      if (found !== null) await this.delete(kind, id)
+      if (found !== null) await this.#deleteWhenServed(kind, id)
     }
     this.#made.length = 0
+  }
+
+  /** Right after a long outage Cinder's API takes the service for one that is down, until its next heartbeat. */
+  async #deleteWhenServed(kind: Kind, id: string): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.delete(kind, id)
+      } catch (error) {
+        const isDown = error instanceof CinderRefusal && /could not be found/.test(error.message)
+        if (!isDown || !/Service/.test(error.message) || tries === 60) throw error
+      }
+      await sleep(1000)
+    }
   }
 }
 
