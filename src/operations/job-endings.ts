@@ -31,7 +31,7 @@ export function cancelledEnding(
     kept: keptOf(job, record),
     extra: isRestore ? restoreRemains(thrown, start) : {},
     // What hears of the end of a delete takes it that the backup is gone.
-    error: operation === 'create' ? null : { code, message },
+    error: isRestore || operation === 'delete' ? { code, message } : null,
   }
 }
 

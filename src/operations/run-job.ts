@@ -54,7 +54,8 @@ const journalRetryMs = 1000
 
 /**
  * Runs a job of the journal to its one outcome: record, final events and answers in one transaction.
- * `isLeft`: others may have changed its row since it was accepted. Resolves to false where the agent's stop came first; then the job is in the journal as it was.
+ * `isLeft`: others may have changed its row since it was accepted. Resolves to false where the agent's
+ * stop came first; then the job is in the journal as it was.
  */
 export async function runJob(
   waiting: Job,

@@ -139,7 +139,7 @@ function inHandOf({ journal }: Deps): ReadonlySet<string> {
 
 /**
  * One before it may have taken minutes, of a database or a cinder-volume that was away. An import names its host
- * only at its end, and may wait here for its turn.
+ * only when it begins, and may wait here for its turn.
  */
 async function isStillSo(row: BackupRecord, deps: Deps, signal: AbortSignal): Promise<boolean> {
   if (!requested.includes(row.status)) return true // Nothing is written of it.

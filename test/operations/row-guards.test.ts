@@ -141,6 +141,8 @@ test('an import that is cancelled imports nothing', async () => {
   const { display_name, temp_volume_id, container, status } = rows.backup()
   assert.deepEqual([display_name, temp_volume_id, container], ['as it was', 'as it was', null])
   assert.notEqual(status, 'available')
+  assert.ok(types(bench.events()).includes('backup.import.end'))
+  assert.ok(!types(bench.events()).includes('backup.import.error'))
   await bench.stop()
 })
 

@@ -267,8 +267,8 @@ export class CinderUser {
       try {
         return await this.delete(kind, id)
       } catch (error) {
-        const isDown = error instanceof CinderRefusal && /could not be found/.test(error.message)
-        if (!isDown || !/Service/.test(error.message) || tries === 60) throw error
+        const isDown = /Service cinder-backup could not be found/.test(String(error))
+        if (!isDown || tries === 60) throw error
       }
       await sleep(1000)
     }
